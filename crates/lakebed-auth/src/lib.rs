@@ -1,0 +1,1 @@
+//! Users, credentials, tokens and the authorization decision. Does not know HTTP.

@@ -1,0 +1,236 @@
+//! Object bytes: stores behind one trait.
+//!
+//! A [`BlockStore`] holds immutable objects at [`BlockAddress`]es and streams them in and out in constant memory. What
+//! the objects mean is not known here. The contract, proven for every store by the [`conformance`] suite:
+//!
+//! - A put is durable when it answers (fsync or the service's own promise), and invisible until then; a body that
+//!   ends in an error leaves nothing visible. So verifying a checksum is a matter of wrapping the body.
+//! - Nothing outside the configured root or bucket can be reached, whatever the address says, symlinks included.
+//! - Objects are never overwritten by the layers above; a put to an existing address replaces it whole, or is refused
+//!   with [`BlockError::Exists`] when `if_absent` was asked for.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+/// The bytes of an object on their way in or out. An `Err` item ends the stream.
+pub type ByteStream = BoxStream<'static, Result<Bytes, BodyError>>;
+
+/// Why a body broke off. The edges put their own protocol error in `source` and take it out again.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client's side failed: connection lost, digest mismatch, bad chunk signature, too long. The source is the edge's own error.
+    #[error("request body: {0}")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store's side failed while reading.
+    #[error("stored object: {0}")]
+    Store(#[source] Box<BlockError>),
+}
+
+/// The full address of an object: `scheme://bucket-or-directory/key`, as shown to clients in `physical_address`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockAddress(String);
+
+impl BlockAddress {
+    /// From its text. Nothing is checked here: each store parses and confines the addresses it is given.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The object `key` under `namespace` (with or without a trailing slash).
+    pub fn in_namespace(namespace: &str, key: &str) -> Self {
+        let namespace = namespace.strip_suffix('/').unwrap_or(namespace);
+        let mut text = String::with_capacity(namespace.len() + 1 + key.len());
+        text.push_str(namespace);
+        text.push('/');
+        text.push_str(key);
+        Self(text)
+    }
+
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for BlockAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Bytes `start..end` of an object; `end` is exclusive and at most its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+/// How an object is put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// Refuse with [`BlockError::Exists`] if there is an object at the address. Atomic.
+    pub if_absent: bool,
+    /// The length of the body if known: a hint for how to store it, not trusted.
+    pub size_hint: Option<u64>,
+}
+
+/// What was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Bytes written.
+    pub size: u64,
+    /// MD5 of the bytes, computed while they streamed.
+    pub md5: [u8; 16],
+}
+
+/// What a store says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// Its address.
+    pub address: BlockAddress,
+    /// Bytes.
+    pub size: u64,
+    /// Last modification, Unix seconds.
+    pub mtime_secs: i64,
+    /// The store's own tag for this content, if it has one.
+    pub etag: Option<String>,
+}
+
+/// A part of a multipart upload, as named in [`BlockStore::complete_multipart`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPart {
+    /// 1 to 10,000.
+    pub number: u32,
+    /// The store's tag from [`BlockStore::put_part`].
+    pub tag: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What clients are told about a store (`GET /config/storage`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreInfo {
+    /// `local`, `mem`, `s3`, `gs`, `azure`.
+    pub kind: &'static str,
+    /// URI scheme of its addresses, without `://`.
+    pub scheme: &'static str,
+    /// Whether it can presign URLs.
+    pub presign: bool,
+    /// Whether it can presign the parts of a multipart upload.
+    pub presign_multipart: bool,
+    /// Whether objects can be imported from it without copying.
+    pub import: bool,
+}
+
+/// What can go wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum BlockError {
+    /// No object at the address.
+    #[error("no object at {0}")]
+    NotFound(BlockAddress),
+    /// There is an object at the address and `if_absent` was asked for.
+    #[error("an object exists at {0}")]
+    Exists(BlockAddress),
+    /// No such multipart upload.
+    #[error("no multipart upload '{0}'")]
+    NoSuchUpload(String),
+    /// The address is malformed, of another store, or outside the configured root.
+    #[error("address {address} refused: {why}")]
+    Refused {
+        /// The address given.
+        address: BlockAddress,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The store cannot do this at all.
+    #[error("this store does not support {0}")]
+    Unsupported(&'static str),
+    /// The body given ended in an error; nothing was stored.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The store failed.
+    #[error("object store: {what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A store.
+#[async_trait]
+pub trait BlockStore: Send + Sync + 'static {
+    /// What this store is and can do.
+    fn info(&self) -> StoreInfo;
+
+    /// Writes a whole object, durably, and answers its size and MD5.
+    async fn put(
+        &self,
+        address: &BlockAddress,
+        body: ByteStream,
+        options: PutOptions,
+    ) -> Result<Stored, BlockError>;
+
+    /// Writes a small object (at most 1 MiB) from memory, durably. For tree nodes and commit records.
+    async fn put_bytes(
+        &self,
+        address: &BlockAddress,
+        bytes: Bytes,
+        options: PutOptions,
+    ) -> Result<(), BlockError>;
+
+    /// Reads an object or a range of it. `range` must lie within the object.
+    async fn get(&self, address: &BlockAddress, range: Option<ByteRange>) -> Result<ByteStream, BlockError>;
+
+    /// Reads a whole object of at most `limit` bytes; a longer one is an error.
+    async fn get_bytes(&self, address: &BlockAddress, limit: usize) -> Result<Bytes, BlockError>;
+
+    /// Whether and how large the object is.
+    async fn head(&self, address: &BlockAddress) -> Result<BlockInfo, BlockError>;
+
+    /// Deletes objects; deleting an absent one succeeds. One result per address, in order.
+    async fn delete(&self, addresses: &[BlockAddress]) -> Vec<Result<(), BlockError>>;
+
+    /// Copies an object inside the store without moving its bytes through this process where possible.
+    async fn copy(&self, from: &BlockAddress, to: &BlockAddress) -> Result<(), BlockError>;
+
+    /// Up to `limit` objects whose address starts with `prefix`, after `start_after`, in byte order of the address.
+    async fn list(
+        &self,
+        prefix: &BlockAddress,
+        start_after: Option<&BlockAddress>,
+        limit: usize,
+    ) -> Result<Vec<BlockInfo>, BlockError>;
+
+    /// Begins a multipart upload to `address`; the answer names it.
+    async fn create_multipart(&self, address: &BlockAddress) -> Result<String, BlockError>;
+
+    /// Stores part `number`, durably; sending a number again replaces it. Answers what was stored and the store's tag.
+    async fn put_part(
+        &self,
+        address: &BlockAddress,
+        upload: &str,
+        number: u32,
+        body: ByteStream,
+    ) -> Result<(Stored, String), BlockError>;
+
+    /// Joins the parts, in the order given, into the object. Parts not named are dropped. Idempotent: if the upload is
+    /// gone but the object is there, it succeeds.
+    async fn complete_multipart(
+        &self,
+        address: &BlockAddress,
+        upload: &str,
+        parts: &[StoredPart],
+    ) -> Result<(), BlockError>;
+
+    /// Drops an upload and its parts; an unknown upload is [`BlockError::NoSuchUpload`].
+    async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError>;
+
+    /// Finishes what was accepted and flushes.
+    async fn close(&self) -> Result<(), BlockError>;
+}

@@ -1,0 +1,133 @@
+//! What the catalog refuses, and why. Each edge maps [`ErrorKind`] in one place.
+
+use lakebed_blocks::BlockError;
+use lakebed_core::{NameError, PathError, RefExprError};
+use lakebed_kv::KvError;
+use lakebed_tree::TreeError;
+
+/// One kind per meaning. REST statuses: `versioning-api` §18; S3 codes: `s3-gateway` §5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// An argument is malformed.
+    Invalid,
+    /// The repository does not exist.
+    RepositoryNotFound,
+    /// The branch does not exist.
+    BranchNotFound,
+    /// A write names a tag or commit where only a branch can be written.
+    NotABranch,
+    /// The tag does not exist.
+    TagNotFound,
+    /// The ref expression resolves to nothing.
+    RefNotFound,
+    /// The object does not exist in that state.
+    ObjectNotFound,
+    /// The entry exists, its bytes are gone.
+    ObjectGone,
+    /// The multipart upload does not exist.
+    UploadNotFound,
+    /// Something else named does not exist (rules, tree, task).
+    NotFound,
+    /// The name is taken.
+    AlreadyExists,
+    /// The namespace cannot be used.
+    NamespaceRefused,
+    /// The branch is protected.
+    Protected,
+    /// The repository is read-only.
+    ReadOnly,
+    /// The operation is never allowed (deleting the default branch).
+    Forbidden,
+    /// There is nothing to commit or merge.
+    NoChanges,
+    /// The branch has uncommitted changes.
+    Dirty,
+    /// Both sides changed the same path.
+    MergeConflict,
+    /// The state does not allow it (reverting a merge without a parent number).
+    Conflict,
+    /// `If-Match` / `If-None-Match` did not hold.
+    PreconditionFailed,
+    /// A part named in a completion is missing or differs.
+    InvalidPart,
+    /// Parts are not in ascending order.
+    InvalidPartOrder,
+    /// A part other than the last is too small.
+    PartTooSmall,
+    /// The store or server cannot do this.
+    Unsupported,
+    /// Too much contention; try again.
+    Busy,
+    /// The request body broke off; the source is the edge's own error.
+    Body,
+    /// A fault of ours or of a store below.
+    Internal,
+}
+
+/// Why the catalog refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A refusal with its kind and a sentence for the client.
+    #[error("{message}")]
+    Refused {
+        /// What kind of refusal.
+        kind: ErrorKind,
+        /// What was wrong and what to do.
+        message: String,
+    },
+    /// A merge, revert or cherry-pick met conflicts; nothing was changed.
+    #[error("{context}: conflict found ({count} conflicting paths, first: {first})")]
+    Conflicts {
+        /// The operation, e.g. `update branch main`.
+        context: String,
+        /// How many paths conflict.
+        count: u64,
+        /// The first of them.
+        first: String,
+        /// The first conflicting paths, at most 100.
+        paths: Vec<String>,
+    },
+    /// The key-value engine failed.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    /// The object store failed.
+    #[error(transparent)]
+    Blocks(#[from] BlockError),
+    /// A tree could not be read or written.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A stored record does not decode: written by a newer version or damaged.
+    #[error("stored {what} is damaged or from a newer version")]
+    Damaged {
+        /// Which record.
+        what: &'static str,
+    },
+}
+
+impl CatalogError {
+    /// A refusal.
+    pub fn refused(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self::Refused { kind, message: message.into() }
+    }
+
+    /// What kind of error this is, for the edge to map.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused { kind, .. } => *kind,
+            Self::Conflicts { .. } => ErrorKind::MergeConflict,
+            Self::Blocks(BlockError::Body(_)) => ErrorKind::Body,
+            Self::Blocks(BlockError::NotFound(_)) => ErrorKind::ObjectGone,
+            Self::Blocks(BlockError::Unsupported(_)) => ErrorKind::Unsupported,
+            Self::Kv(_) | Self::Blocks(_) | Self::Tree(_) | Self::Damaged { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+macro_rules! invalid_from {
+    ($($error:ty),*) => { $(
+        impl From<$error> for CatalogError {
+            fn from(error: $error) -> Self { Self::refused(ErrorKind::Invalid, error.to_string()) }
+        }
+    )* };
+}
+invalid_from!(NameError, PathError, RefExprError);

@@ -1,0 +1,1 @@
+//! Key constructors, one per record of `protocol.md`.

@@ -1,0 +1,41 @@
+//! Repositories, refs, staging, commits, merge: every versioning rule.
+//!
+//! [`Catalog`] is the one entrance for both doors (REST and S3). It knows no protocol: requests come in as typed
+//! structs, answers go out as records, and every refusal is a [`CatalogError`] whose [`CatalogError::kind`] each edge
+//! maps once to its own status and body. The protocol followed, step by step, is `protocol.md` of the design pages.
+//!
+//! How an object is written, by either door:
+//!
+//! 1. [`Catalog::begin_write`]: may this branch be written, is the precondition met, which address.
+//! 2. [`Catalog::store_body`]: the bytes, streamed and durable, invisible so far.
+//! 3. [`Catalog::link`]: one staged write that checks everything again, atomically.
+
+mod branches;
+mod catalog;
+mod commit_log;
+mod commits;
+mod diffs;
+mod entry;
+mod error;
+mod keys;
+mod listing;
+mod merges;
+mod multipart;
+mod objects;
+mod records;
+mod refs;
+mod repositories;
+mod requests;
+mod settings;
+mod staging;
+mod tags;
+
+pub use catalog::{Catalog, CatalogConfig};
+pub use entry::{Entry, EntryBytes, EntryView};
+pub use error::{CatalogError, ErrorKind};
+pub use records::{Branch, Commit, MergeOutcome, MergeSummary, Repository, Tag, Upload, UploadPart};
+pub use requests::{
+    BranchCreation, CommitRequest, CompletedPart, CopyRequest, DiffEntry, DiffKind, DiffMode, DiffRequest,
+    EntryDraft, ListRequest, ListedObject, LogRequest, MergeRequest, MergeStrategy, NewRepository, Page,
+    PageRequest, PickRequest, Precondition, ResetTarget, RevertRequest, StoredBody, WriteTicket,
+};

@@ -1,0 +1,130 @@
+//! What the catalog keeps and shows: repositories, branches, tags, commits, uploads.
+
+use std::collections::BTreeMap;
+
+use lakebed_core::{BranchId, CommitId, Incarnation, NodeId, ObjectPath, RepositoryId, TagId, Timestamp};
+
+use crate::EntryDraft;
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// Its name.
+    pub id: RepositoryId,
+    /// This life of the name.
+    pub incarnation: Incarnation,
+    /// Where its bytes are, without a trailing slash.
+    pub storage_namespace: String,
+    /// Its default branch.
+    pub default_branch: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Refuses writes unless forced.
+    pub read_only: bool,
+    /// Made without root commit and branch.
+    pub bare: bool,
+    /// Free key/value metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A branch as seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Its name.
+    pub id: BranchId,
+    /// Its committed head.
+    pub head: CommitId,
+    /// Left out of lists unless asked for.
+    pub hidden: bool,
+}
+
+/// A tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Its name.
+    pub id: TagId,
+    /// Its commit.
+    pub commit: CommitId,
+}
+
+/// A commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Digest of its canonical encoding.
+    pub id: CommitId,
+    /// None for the root, `[destination, source]` for a merge.
+    pub parents: Vec<CommitId>,
+    /// The tree; `None` only for the root commit of a new repository.
+    pub tree: Option<NodeId>,
+    /// Who made it.
+    pub committer: String,
+    /// Message.
+    pub message: String,
+    /// Creation date, Unix seconds; clients may set any.
+    pub created_secs: i64,
+    /// Metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// 1 + the greatest of the parents'.
+    pub generation: u64,
+    /// Version of the record's shape as clients see it: 1.
+    pub version: u32,
+}
+
+impl Commit {
+    /// The tree id as the REST API shows it: `""` for the root commit.
+    pub fn meta_range_id(&self) -> String {
+        self.tree.map(NodeId::to_hex).unwrap_or_default()
+    }
+}
+
+/// Paths a merge changed on the destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MergeSummary {
+    /// New there.
+    pub added: u64,
+    /// Gone there.
+    pub removed: u64,
+    /// Different there.
+    pub changed: u64,
+    /// Conflicts resolved by the strategy.
+    pub conflicts: u64,
+}
+
+/// What a merge made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeOutcome {
+    /// The commit.
+    pub reference: CommitId,
+    /// What it changed.
+    pub summary: MergeSummary,
+}
+
+/// A multipart upload in progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Its id: 32 hex digits.
+    pub id: String,
+    /// The branch it will be linked on.
+    pub branch: BranchId,
+    /// The path it will be linked at.
+    pub path: ObjectPath,
+    /// When it began.
+    pub initiated: Timestamp,
+    /// What the object will say of itself (size and checksum are filled in on completion).
+    pub draft: EntryDraft,
+}
+
+/// A part that was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadPart {
+    /// 1 to 10,000.
+    pub number: u32,
+    /// Bytes.
+    pub size: u64,
+    /// MD5, hex: the part's ETag.
+    pub etag: String,
+    /// When it arrived.
+    pub modified: Timestamp,
+    /// Checksums kept by the edge, by header name.
+    pub checksums: BTreeMap<String, String>,
+}

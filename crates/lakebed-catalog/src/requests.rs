@@ -1,0 +1,365 @@
+//! What the edges ask for and get: typed requests, pages and tickets.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lakebed_blocks::BlockAddress;
+use lakebed_core::{BranchId, Incarnation, ObjectPath, RefExpr, RepositoryId, Timestamp};
+
+use crate::{Entry, EntryBytes};
+
+/// A page of something ordered by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Only ids that start with this.
+    pub prefix: String,
+    /// Only ids greater than this (exclusive); need not exist.
+    pub after: String,
+    /// At most this many, 1 to 1000.
+    pub amount: usize,
+}
+
+/// A page. `next_offset` is the last item's id when there is more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Whether more follow.
+    pub has_more: bool,
+    /// Pass as `after` to go on; empty when `has_more` is false.
+    pub next_offset: String,
+}
+
+/// A repository to be.
+#[derive(Clone, Debug)]
+pub struct NewRepository {
+    /// Its name.
+    pub id: RepositoryId,
+    /// `scheme://bucket/prefix`; a trailing slash is insignificant.
+    pub storage_namespace: String,
+    /// Its default branch; `main` when `None`.
+    pub default_branch: Option<String>,
+    /// No root commit, no branch.
+    pub bare: bool,
+    /// Refuses all writes unless forced.
+    pub read_only: bool,
+}
+
+/// A branch to be.
+#[derive(Clone, Debug)]
+pub struct BranchCreation {
+    /// Its name.
+    pub name: BranchId,
+    /// Where it starts.
+    pub source: RefExpr,
+    /// Left out of lists unless asked for.
+    pub hidden: bool,
+    /// Write although the repository is read-only.
+    pub force: bool,
+}
+
+/// What must hold of the path in the branch's working state for a write to happen. Atomic with the write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// Anything.
+    #[default]
+    None,
+    /// No object there (`If-None-Match: *`).
+    Absent,
+    /// An object with this checksum, unquoted (`If-Match`).
+    Matches(String),
+    /// Any object (`If-Match: *`).
+    Exists,
+    /// No object with this checksum (`If-None-Match: <etag>`).
+    Differs(String),
+}
+
+/// Permission to write one object, from [`crate::Catalog::begin_write`].
+#[derive(Clone, Debug)]
+pub struct WriteTicket {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// Its incarnation when the ticket was given.
+    pub incarnation: Incarnation,
+    /// The branch.
+    pub branch: BranchId,
+    /// The path.
+    pub path: ObjectPath,
+    /// Where the bytes go: a fresh address in the namespace.
+    pub address: BlockAddress,
+    /// The address as entries keep it, relative to the namespace.
+    pub relative_address: String,
+    /// What must hold when it is linked.
+    pub precondition: Precondition,
+    /// Write although the repository is read-only.
+    pub force: bool,
+}
+
+/// Bytes that are durable but belong to no path yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBody {
+    /// Bytes.
+    pub size: u64,
+    /// MD5, lower-case hex.
+    pub md5: String,
+}
+
+/// What an object will say of itself, apart from address and time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryDraft {
+    /// Bytes.
+    pub size: u64,
+    /// ETag without quotes.
+    pub checksum: String,
+    /// Content type; empty = `application/octet-stream` when read.
+    pub content_type: String,
+    /// User metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// What else an edge keeps with the object: `cache-control`, `content-encoding`, `x-amz-checksum-crc32` ...
+    pub headers: BTreeMap<String, String>,
+    /// Modification time; now when `None`.
+    pub mtime: Option<Timestamp>,
+}
+
+/// A copy of one object. The source must be in the same or another repository of this catalog.
+#[derive(Clone, Debug)]
+pub struct CopyRequest {
+    /// Where from.
+    pub source_repository: RepositoryId,
+    /// Which state.
+    pub source_ref: RefExpr,
+    /// Which object.
+    pub source_path: ObjectPath,
+    /// Where to.
+    pub repository: RepositoryId,
+    /// Branch written.
+    pub branch: BranchId,
+    /// Path written.
+    pub path: ObjectPath,
+    /// Replaces content type, metadata and headers of the source; `None` keeps them.
+    pub replace: Option<EntryDraft>,
+    /// What must hold of the destination.
+    pub precondition: Precondition,
+    /// Write although the repository is read-only.
+    pub force: bool,
+}
+
+/// A page of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListRequest {
+    /// Plain string prefix.
+    pub prefix: String,
+    /// Exclusive lower bound: a path or a common prefix (then everything under it is skipped).
+    pub after: String,
+    /// Folds keys sharing the text up to it, after the prefix; empty = no folding.
+    pub delimiter: String,
+    /// At most this many objects and prefixes together, 0 to 1000.
+    pub amount: usize,
+}
+
+/// One line of an object listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListedObject {
+    /// An object.
+    Object {
+        /// Its path.
+        path: String,
+        /// Its entry, not decoded yet.
+        entry: EntryBytes,
+    },
+    /// Everything that starts with this, folded; ends with the delimiter.
+    Prefix(String),
+}
+
+/// How a commit is made.
+#[derive(Clone, Debug, Default)]
+pub struct CommitRequest {
+    /// Message; may be empty.
+    pub message: String,
+    /// Who commits.
+    pub committer: String,
+    /// Metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// Overrides the creation date (Unix seconds).
+    pub date: Option<i64>,
+    /// Make a commit even when nothing changed.
+    pub allow_empty: bool,
+    /// Take the content of this tree instead of what is staged; the branch must be clean.
+    pub source_metarange: Option<String>,
+    /// Write although the repository is read-only.
+    pub force: bool,
+}
+
+/// How conflicts are resolved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MergeStrategy {
+    /// They fail the merge.
+    #[default]
+    None,
+    /// The source's state is taken.
+    SourceWins,
+    /// The destination's state is kept.
+    DestinationWins,
+}
+
+/// How a merge is made.
+#[derive(Clone, Debug, Default)]
+pub struct MergeRequest {
+    /// Message; empty = `Merge '<source>' into '<destination>'`.
+    pub message: String,
+    /// Who merges.
+    pub committer: String,
+    /// Metadata; the strategy is added under `.lakefs.merge.strategy`.
+    pub metadata: BTreeMap<String, String>,
+    /// What to do with conflicts.
+    pub strategy: MergeStrategy,
+    /// One parent only.
+    pub squash: bool,
+    /// Make a commit even when the source brings nothing.
+    pub allow_empty: bool,
+    /// Write although the repository is read-only.
+    pub force: bool,
+}
+
+/// How a revert is made.
+#[derive(Clone, Debug)]
+pub struct RevertRequest {
+    /// The commit to undo.
+    pub commit: RefExpr,
+    /// 0 for a plain commit, 1-based for a merge.
+    pub parent_number: i64,
+    /// Who reverts.
+    pub committer: String,
+    /// Overrides the message; empty = default.
+    pub message: String,
+    /// Overrides the metadata.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Make a commit even when nothing changes.
+    pub allow_empty: bool,
+    /// Write although the repository is read-only.
+    pub force: bool,
+}
+
+/// How a cherry-pick is made.
+#[derive(Clone, Debug)]
+pub struct PickRequest {
+    /// The commit to apply.
+    pub commit: RefExpr,
+    /// 1-based parent of a merge commit.
+    pub parent_number: Option<i64>,
+    /// Who picks.
+    pub committer: String,
+    /// Overrides the message; empty = the picked commit's.
+    pub message: String,
+    /// Overrides the metadata.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Write although the repository is read-only.
+    pub force: bool,
+}
+
+/// What a reset drops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResetTarget {
+    /// Every uncommitted change.
+    All,
+    /// Those under a prefix.
+    Prefix(String),
+    /// The one at a path.
+    Object(ObjectPath),
+}
+
+/// A page of the log.
+#[derive(Clone, Debug, Default)]
+pub struct LogRequest {
+    /// Continue behind this commit (a ref expression); empty = from the start.
+    pub after: String,
+    /// At most this many commits.
+    pub amount: usize,
+    /// Only commits that changed one of these paths.
+    pub objects: Vec<String>,
+    /// Only commits that changed a path under one of these prefixes.
+    pub prefixes: Vec<String>,
+    /// Follow first parents only.
+    pub first_parent: bool,
+    /// Stop at the first commit older than this.
+    pub since: Option<Timestamp>,
+    /// Stop at this commit, included.
+    pub stop_at: Option<RefExpr>,
+    /// Do not look whether more follow.
+    pub limit: bool,
+}
+
+/// Which comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiffMode {
+    /// Left against right.
+    TwoDot,
+    /// What right changed since the merge base.
+    #[default]
+    ThreeDot,
+}
+
+/// A page of a diff.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiffRequest {
+    /// Plain string prefix.
+    pub prefix: String,
+    /// Exclusive lower bound: a path or a common prefix.
+    pub after: String,
+    /// Folds paths; empty = no folding.
+    pub delimiter: String,
+    /// At most this many.
+    pub amount: usize,
+}
+
+/// How a path differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiffKind {
+    /// Only right has it.
+    Added,
+    /// Only left has it.
+    Removed,
+    /// Both have it, differently.
+    Changed,
+    /// Both changed it, differently, since the base.
+    Conflict,
+    /// A folded prefix with changes.
+    PrefixChanged,
+}
+
+/// One line of a diff.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffEntry {
+    /// The path, or a folded prefix.
+    pub path: String,
+    /// How it differs.
+    pub kind: DiffKind,
+    /// The right side's entry; of a removed path the entry that was removed; `None` for prefixes.
+    pub entry: Option<EntryBytes>,
+}
+
+/// A part named by the client when it completes a multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletedPart {
+    /// 1 to 10,000.
+    pub number: u32,
+    /// ETag as given, unquoted.
+    pub etag: String,
+}
+
+impl Entry {
+    /// The draft that would make this entry again.
+    pub fn to_draft(&self) -> EntryDraft {
+        EntryDraft {
+            size: self.size,
+            checksum: self.checksum.clone(),
+            content_type: self.content_type.clone(),
+            metadata: self.metadata.clone(),
+            headers: self.headers.clone(),
+            mtime: None,
+        }
+    }
+}
+
+/// Raw bytes used as key-value keys and values.
+pub(crate) type Raw = Bytes;

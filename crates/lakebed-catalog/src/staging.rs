@@ -1,0 +1,1 @@
+//! Staging: layers, gates, rows (`protocol.md`).

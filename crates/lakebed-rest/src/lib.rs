@@ -1,0 +1,1 @@
+//! REST handlers: wire types to catalog calls, error mapping.

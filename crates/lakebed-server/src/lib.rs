@@ -1,0 +1,1 @@
+//! One port: routes S3, REST and the page; limits, metrics, shutdown.

@@ -1,0 +1,2 @@
+//! Git-like version control for data lakes: the server and its commands.
+fn main() {}
