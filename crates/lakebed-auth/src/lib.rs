@@ -1,1 +1,173 @@
 //! Users, credentials, tokens and the authorization decision. Does not know HTTP.
+//!
+//! [`Auth`] answers two questions for every request: who is it ([`Auth::authenticate_key`],
+//! [`Auth::authenticate_token`], or [`Auth::signing_key`] for doors that verify a signature themselves), and may they
+//! ([`Auth::authorize`]). The rules are `auth.md`; whatever is not allowed is denied.
+
+use std::sync::Arc;
+
+use lakebed_core::{Clock, Entropy, Timestamp};
+use lakebed_kv::{Kv, KvError};
+
+/// What the authority stands on.
+pub struct AuthConfig {
+    /// Where users and credentials are kept.
+    pub kv: Arc<dyn Kv>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// `auth.encrypt.secret_key`: encrypts stored secrets and signs tokens. At least one byte.
+    pub secret_key: Vec<u8>,
+    /// How long a login token lives, in seconds.
+    pub login_duration_secs: i64,
+}
+
+/// Users, credentials, tokens, permissions. Cheap to clone.
+#[derive(Clone)]
+pub struct Auth {
+    #[allow(dead_code)]
+    inner: Arc<AuthConfig>,
+}
+
+/// Who a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The user's id.
+    pub user_id: String,
+    /// The user's e-mail, if known.
+    pub email: Option<String>,
+    /// The user's friendly name, if known.
+    pub friendly_name: Option<String>,
+    /// When the user was made.
+    pub created: Timestamp,
+}
+
+impl Principal {
+    /// Whom commits name: the e-mail if known, else the id.
+    pub fn committer(&self) -> &str {
+        self.email.as_deref().unwrap_or(&self.user_id)
+    }
+}
+
+/// A key pair as given out once.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Public part.
+    pub access_key_id: String,
+    /// Secret part: never logged, `Debug` is not implemented on purpose.
+    pub secret_access_key: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A secret for verifying a signature, with whose it is.
+#[derive(Clone)]
+pub struct SigningKey {
+    /// The secret access key.
+    pub secret: Arc<str>,
+    /// The user.
+    pub principal: Arc<Principal>,
+}
+
+/// Whether the server has its administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupState {
+    /// Not yet.
+    NotInitialized,
+    /// It has.
+    Initialized,
+}
+
+/// One permission an operation needs: an action (`fs:ReadObject`) on a resource (`arn:lakefs:fs:::repository/x`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// The action's name as in `auth.md` §9.2.
+    pub action: &'static str,
+    /// The resource's ARN.
+    pub resource: String,
+}
+
+/// Why a request is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Unknown key, wrong secret, bad or expired token. One error for all, on purpose.
+    #[error("error authenticating request")]
+    Unauthenticated,
+    /// Known, but not allowed.
+    #[error("insufficient permissions: {action} on {resource} is needed")]
+    Denied {
+        /// The action asked for.
+        action: String,
+        /// On what.
+        resource: String,
+    },
+    /// Setup was done already.
+    #[error("lakeFS already initialized")]
+    AlreadyInitialized,
+    /// An argument is malformed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The key-value engine failed.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    /// A stored secret cannot be read: another `auth.encrypt.secret_key` made it.
+    #[error("stored credentials cannot be decrypted: was auth.encrypt.secret_key changed?")]
+    WrongKey,
+}
+
+#[allow(clippy::unused_async, clippy::missing_panics_doc)]
+impl Auth {
+    /// An authority over this configuration.
+    pub fn new(config: AuthConfig) -> Self {
+        Self { inner: Arc::new(config) }
+    }
+
+    /// Whether setup was done.
+    pub async fn setup_state(&self) -> Result<SetupState, AuthError> {
+        unimplemented!()
+    }
+
+    /// Makes the administrator, with the key pair given or a fresh one. Exactly one caller ever succeeds.
+    pub async fn setup(
+        &self,
+        _user: &str,
+        _key_pair: Option<(String, String)>,
+    ) -> Result<Credentials, AuthError> {
+        unimplemented!()
+    }
+
+    /// A UUID made at the first start, the same ever after.
+    pub async fn installation_id(&self) -> Result<String, AuthError> {
+        unimplemented!()
+    }
+
+    /// The secret behind an access key id; `None` if unknown.
+    pub async fn signing_key(&self, _access_key_id: &str) -> Result<Option<SigningKey>, AuthError> {
+        unimplemented!()
+    }
+
+    /// Basic authentication; the comparison takes constant time.
+    pub async fn authenticate_key(
+        &self,
+        _access_key_id: &str,
+        _secret: &str,
+    ) -> Result<Arc<Principal>, AuthError> {
+        unimplemented!()
+    }
+
+    /// A login: a token and when it expires.
+    pub async fn login(&self, _access_key_id: &str, _secret: &str) -> Result<(String, Timestamp), AuthError> {
+        unimplemented!()
+    }
+
+    /// Bearer or cookie authentication.
+    pub async fn authenticate_token(&self, _token: &str) -> Result<Arc<Principal>, AuthError> {
+        unimplemented!()
+    }
+
+    /// May this user do this? Denied unless a policy allows it.
+    pub async fn authorize(&self, _principal: &Principal, _needed: &Permission) -> Result<(), AuthError> {
+        unimplemented!()
+    }
+}
