@@ -1,8 +1,16 @@
 //! Branches: create, look up, list, delete, reset, hard reset (`versioning-api` §5, §12.3, §12.4).
 
 use lakebed_core::{BranchId, CommitId, RefExpr, RepositoryId};
+use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 
-use crate::{Branch, BranchCreation, Catalog, CatalogError, Page, PageRequest, ResetTarget};
+use crate::branch_state::Mask;
+use crate::catalog::Inner;
+use crate::publish::{MOVE_ATTEMPTS, Publication, Published, dead_rows};
+use crate::working::busy;
+use crate::{
+    Branch, BranchCreation, Catalog, CatalogError, ErrorKind, Page, PageRequest, Repository, ResetTarget,
+    keys, wire,
+};
 
 impl Catalog {
     /// Makes a branch at the commit of `source`; answers that commit.
@@ -11,12 +19,35 @@ impl Catalog {
         repository: &RepositoryId,
         new: BranchCreation,
     ) -> Result<CommitId, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        for _ in 0..MOVE_ATTEMPTS {
+            let (repository, pin) = inner.pinned(repository).await?;
+            Inner::check_writable(&repository, new.force)?;
+            let source =
+                inner.resolve(&repository, &new.source).await.map_err(|error| match error.kind() {
+                    ErrorKind::RefNotFound => CatalogError::refused(
+                        ErrorKind::RefNotFound,
+                        format!("source reference '{}': not found", new.source),
+                    ),
+                    _ => error,
+                })?;
+            inner.name_is_free(&repository, new.name.as_str(), "branch").await?;
+            let transaction = Transaction::new().check(pin.0, pin.1);
+            let transaction = inner.new_branch(transaction, &repository, &new.name, source.id, new.hidden);
+            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                return Ok(source.id);
+            }
+        }
+        Err(busy(&format!("create branch '{}'", new.name)))
     }
+
     /// The branch and its committed head.
     pub async fn branch(&self, repository: &RepositoryId, branch: &BranchId) -> Result<Branch, CatalogError> {
-        unimplemented!()
+        let (repository, _) = self.inner.repository(repository).await?;
+        let state = self.inner.branch(&repository, branch).await?;
+        Ok(Branch { id: branch.clone(), head: state.head, hidden: state.hidden })
     }
+
     /// Branches by id.
     pub async fn list_branches(
         &self,
@@ -24,8 +55,42 @@ impl Catalog {
         page: &PageRequest,
         show_hidden: bool,
     ) -> Result<Page<Branch>, CatalogError> {
-        unimplemented!()
+        let (repository, _) = self.inner.repository(repository).await?;
+        let r = &repository.incarnation;
+        let mut range = KeyRange::prefix(&keys::branch_index(r, &page.prefix));
+        if !page.after.is_empty() {
+            let mut start = keys::branch_index(r, &page.after).to_vec();
+            start.push(0);
+            range.start = range.start.max(start.into());
+        }
+        let mut items = Vec::new();
+        loop {
+            let batch = page.amount + 1;
+            let rows = self.inner.kv.scan(&range, batch).await?;
+            let exhausted = rows.len() < batch;
+            let shown = rows.iter().filter(|row| show_hidden || row.value.first() != Some(&1));
+            let names: Vec<&str> = shown.filter_map(|row| keys::name_of(&row.key, keys::NAME_AT)).collect();
+            let wanted: Vec<_> = names.iter().map(|name| keys::reference(r, name)).collect();
+            let found = self.inner.kv.get_many(&wanted).await?;
+            for ((name, key), row) in names.iter().zip(wanted).zip(found) {
+                // A branch deleted since the index was read is simply not there.
+                let Some(row) = row else { continue };
+                if let Some(state) = self.inner.decode_branch(key, row)? {
+                    items.push(Branch { id: name.parse()?, head: state.head, hidden: state.hidden });
+                }
+            }
+            match rows.last() {
+                Some(last) if !exhausted && items.len() <= page.amount => {
+                    let mut start = last.key.to_vec();
+                    start.push(0);
+                    range.start = start.into();
+                }
+                _ => break,
+            }
+        }
+        Ok(crate::repositories::page_of(items, page.amount, |branch| branch.id.to_string()))
     }
+
     /// Removes a branch with its uncommitted changes.
     pub async fn delete_branch(
         &self,
@@ -33,8 +98,43 @@ impl Catalog {
         branch: &BranchId,
         force: bool,
     ) -> Result<(), CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        Inner::check_writable(&repository, force)?;
+        if branch.as_str() == repository.default_branch {
+            return Err(CatalogError::refused(
+                ErrorKind::Forbidden,
+                format!("cannot delete repository default branch '{branch}'"),
+            ));
+        }
+        for _ in 0..MOVE_ATTEMPTS {
+            let state = inner.branch(&repository, branch).await?;
+            let reflog = wire::ReflogRow {
+                old_head: state.head.as_bytes().to_vec(),
+                new_head: Vec::new(),
+                operation: "delete branch".to_owned(),
+                at_ms: inner.clock.now().millis(),
+            };
+            let mut transaction = Transaction::new()
+                .check(state.key.clone(), Check::Version(state.version))
+                .delete(state.key.clone())
+                .delete(keys::branch_index(&repository.incarnation, branch.as_str()))
+                .put(keys::reflog(&state.incarnation, state.sequence + 1), wire::encode(&reflog));
+            for i in 0..inner.kv.limits().gate_spread.max(1) {
+                transaction = transaction.delete(keys::gate(&state.gate, i));
+            }
+            transaction = transaction.put(keys::dead_layer(&state.current), "");
+            for (key, value) in dead_rows(&repository.storage_namespace, &state.sealed) {
+                transaction = transaction.put(key, value);
+            }
+            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                inner.sweep.notify_one();
+                return Ok(());
+            }
+        }
+        Err(busy(&format!("delete branch '{branch}'")))
     }
+
     /// Drops uncommitted changes.
     pub async fn reset_branch(
         &self,
@@ -43,8 +143,16 @@ impl Catalog {
         target: ResetTarget,
         force: bool,
     ) -> Result<(), CatalogError> {
-        unimplemented!()
+        let writable = self.inner.writable(repository, branch, force).await?;
+        let mask = match target {
+            ResetTarget::All => None,
+            ResetTarget::Prefix(prefix) if prefix.is_empty() => None,
+            ResetTarget::Prefix(prefix) => Some(Mask::Prefix(prefix)),
+            ResetTarget::Object(path) => Some(Mask::Path(path.as_str().to_owned())),
+        };
+        self.inner.reset_layers(&writable.repository, branch, mask).await
     }
+
     /// Moves the head; uncommitted changes stay.
     pub async fn hard_reset(
         &self,
@@ -53,6 +161,47 @@ impl Catalog {
         to: &RefExpr,
         force: bool,
     ) -> Result<(), CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        for _ in 0..MOVE_ATTEMPTS {
+            let writable = inner.writable(repository, branch, force).await?;
+            let target = inner.resolve(&writable.repository, to).await?;
+            let publication = Publication {
+                from: &writable.state,
+                run: &[],
+                commit: None,
+                head: target.id,
+                operation: "hard reset",
+                protected_refused: true,
+            };
+            if let Published::Done = inner.publish(&writable.repository, branch, &publication).await? {
+                return Ok(());
+            }
+        }
+        Err(busy(&format!("hard reset of branch '{branch}'")))
+    }
+}
+
+impl Inner {
+    /// Refuses a name for a new branch or tag that is taken by either, or is the full id of a commit.
+    pub(crate) async fn name_is_free(
+        &self,
+        repository: &Repository,
+        name: &str,
+        new: &str,
+    ) -> Result<(), CatalogError> {
+        let taken = |message| Err(CatalogError::refused(ErrorKind::AlreadyExists, message));
+        if let Some(row) = self.kv.get(&keys::reference(&repository.incarnation, name)).await? {
+            let row: wire::RefRow = wire::decode(&row.value, "ref")?;
+            return taken(match (row.branch.is_some(), new) {
+                (true, "branch") => format!("branch '{name}' already exists: not unique"),
+                (true, _) => format!("branch name {name}: conflict found"),
+                (false, "tag") => "tag already exists: not unique".to_owned(),
+                (false, _) => format!("tag ID {name}: conflict found"),
+            });
+        }
+        if self.names_commit(repository, name).await? {
+            return taken(format!("commit ID {name}: conflict found"));
+        }
+        Ok(())
     }
 }

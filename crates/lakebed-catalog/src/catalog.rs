@@ -1,10 +1,21 @@
-//! [`Catalog`]: the engines wired together.
+//! [`Catalog`]: the engines wired together, and the caches that can never be stale.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use lakebed_blocks::BlockStore;
-use lakebed_core::{Clock, Entropy};
-use lakebed_kv::Kv;
+use lakebed_core::{BranchId, Clock, CommitId, Entropy, Incarnation, RepositoryId};
+use lakebed_kv::{Kv, Version};
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::branch_state::BranchState;
+use crate::nodes::NodeCache;
+use crate::objects::Slice;
+use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
 /// What a catalog stands on.
 pub struct CatalogConfig {
@@ -28,19 +39,74 @@ pub struct Catalog {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// A decoded record and the version it was decoded from: used only when the engine still says that version, so it
+/// saves the decoding and never the read.
+type Decoded<T> = Cache<Bytes, (Version, Arc<T>)>;
+
 pub(crate) struct Inner {
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) blocks: Arc<dyn BlockStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) signing_key: Vec<u8>,
+    pub(crate) nodes: Arc<NodeCache>,
+    /// Commits are immutable: cached without a check. Keyed by repository incarnation and id.
+    pub(crate) commits: Cache<(Incarnation, CommitId), Arc<Commit>>,
+    repositories: Decoded<Repository>,
+    branches: Decoded<BranchState>,
+    /// Operations that move one branch's head queue here, so that they need not compute twice (`protocol.md`,
+    /// Publish). For speed only: correctness is in the transactions.
+    queues: Mutex<HashMap<(Incarnation, BranchId), Weak<tokio::sync::Mutex<()>>>>,
+    pub(crate) slice: Mutex<Slice>,
+    pub(crate) sweep: Arc<Notify>,
+    sweeper: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// How many decoded repositories and branches are kept, each.
+const DECODED_RECORDS: usize = 4096;
+
+/// How many commits are kept.
+const CACHED_COMMITS: usize = 20_000;
+
 impl Catalog {
-    /// A catalog over these engines. Starts its background work (sweeping dead layers) on the current runtime; it
-    /// stops when [`Catalog::close`] is called.
+    /// A catalog over these engines. Does no background work until [`Catalog::start`].
     pub fn new(config: CatalogConfig) -> Self {
-        let CatalogConfig { kv, blocks, clock, entropy, .. } = config;
-        Self { inner: Arc::new(Inner { kv, blocks, clock, entropy }) }
+        Self {
+            inner: Arc::new(Inner {
+                kv: config.kv,
+                blocks: config.blocks,
+                clock: config.clock,
+                entropy: config.entropy,
+                signing_key: config.signing_key,
+                nodes: Arc::new(NodeCache::new(config.node_cache_bytes)),
+                commits: Cache::new(CACHED_COMMITS),
+                repositories: Cache::new(DECODED_RECORDS),
+                branches: Cache::new(DECODED_RECORDS),
+                queues: Mutex::default(),
+                slice: Mutex::default(),
+                sweep: Arc::new(Notify::new()),
+                sweeper: Mutex::new(None),
+            }),
+        }
+    }
+
+    /// Starts the background work (sweeping what deleted and committed layers left) on the current runtime. It ends
+    /// with [`Catalog::close`].
+    pub fn start(&self) {
+        let mut slot = self.inner.sweeper.lock();
+        if slot.is_none() {
+            *slot = Some(crate::sweep::spawn(Arc::downgrade(&self.inner)));
+        }
+    }
+
+    /// Stops the background work. The engines are closed by whoever made them.
+    pub async fn close(&self) {
+        let sweeper = self.inner.sweeper.lock().take();
+        if let Some(task) = sweeper {
+            task.abort();
+            // An aborted task answers an error; that is what was asked for.
+            let _ = task.await;
+        }
     }
 
     /// The object store, for reading what it can do.
@@ -53,6 +119,128 @@ impl Catalog {
         &self.inner.clock
     }
 
-    /// Stops the background work. The engines are closed by whoever made them.
-    pub async fn close(&self) {}
+    /// The randomness source.
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.inner.entropy
+    }
+}
+
+impl Inner {
+    /// The repository and the version of its record.
+    pub(crate) async fn repository(
+        &self,
+        id: &RepositoryId,
+    ) -> Result<(Arc<Repository>, Version), CatalogError> {
+        let key = keys::repository(id);
+        let Some(row) = self.kv.get(&key).await? else {
+            return Err(repository_not_found(id));
+        };
+        if let Some((version, cached)) = self.repositories.get(&key)
+            && version == row.version
+        {
+            return Ok((cached, version));
+        }
+        let decoded: wire::RepositoryRow = wire::decode(&row.value, "repository")?;
+        let repository = Arc::new(decoded.to_repository(id)?);
+        self.repositories.insert(key, (row.version, repository.clone()));
+        Ok((repository, row.version))
+    }
+
+    /// The state of a branch as of now; `None` if the name is no branch.
+    pub(crate) async fn find_branch(
+        &self,
+        repository: &Repository,
+        name: &str,
+    ) -> Result<Option<Arc<BranchState>>, CatalogError> {
+        let key = keys::reference(&repository.incarnation, name);
+        let Some(row) = self.kv.get(&key).await? else {
+            return Ok(None);
+        };
+        self.decode_branch(key, row)
+    }
+
+    pub(crate) fn decode_branch(
+        &self,
+        key: Bytes,
+        row: lakebed_kv::Versioned,
+    ) -> Result<Option<Arc<BranchState>>, CatalogError> {
+        if let Some((version, cached)) = self.branches.get(&key)
+            && version == row.version
+        {
+            return Ok(Some(cached));
+        }
+        let decoded: wire::RefRow = wire::decode(&row.value, "ref")?;
+        let Some(branch) = decoded.branch else {
+            return Ok(None);
+        };
+        let state = Arc::new(BranchState::from_row(&branch, key.clone(), row.version)?);
+        self.branches.insert(key, (row.version, state.clone()));
+        Ok(Some(state))
+    }
+
+    /// The state of a branch that must exist.
+    pub(crate) async fn branch(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+    ) -> Result<Arc<BranchState>, CatalogError> {
+        match self.find_branch(repository, branch.as_str()).await? {
+            Some(state) => Ok(state),
+            None => Err(self.no_branch(repository, branch).await?),
+        }
+    }
+
+    /// Why `branch` is no branch: it is a tag or commit, or nothing at all.
+    async fn no_branch(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+    ) -> Result<CatalogError, CatalogError> {
+        let name = branch.as_str();
+        if self.find_base(repository, name).await?.is_some() {
+            return Ok(CatalogError::refused(
+                ErrorKind::NotABranch,
+                format!("'{name}' is a tag or commit and is read-only; name a branch: not found"),
+            ));
+        }
+        Ok(CatalogError::refused(
+            ErrorKind::BranchNotFound,
+            format!("branch '{name}' of repository '{}' not found", repository.id),
+        ))
+    }
+
+    /// The queue of operations that move this branch's head. The caller holds the lock while it computes and
+    /// publishes; waiters are served in order.
+    pub(crate) fn head_queue(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+    ) -> Arc<tokio::sync::Mutex<()>> {
+        let mut queues = self.queues.lock();
+        let key = (repository.incarnation, branch.clone());
+        if let Some(queue) = queues.get(&key).and_then(Weak::upgrade) {
+            return queue;
+        }
+        if queues.len() >= DECODED_RECORDS {
+            queues.retain(|_, queue| queue.strong_count() > 0);
+        }
+        let queue = Arc::new(tokio::sync::Mutex::new(()));
+        queues.insert(key, Arc::downgrade(&queue));
+        queue
+    }
+
+    /// Refuses writes to a read-only repository unless forced.
+    pub(crate) fn check_writable(repository: &Repository, force: bool) -> Result<(), CatalogError> {
+        if repository.read_only && !force {
+            return Err(CatalogError::refused(
+                ErrorKind::ReadOnly,
+                format!("repository '{}' is read-only: read-only repository", repository.id),
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn repository_not_found(id: &RepositoryId) -> CatalogError {
+    CatalogError::refused(ErrorKind::RepositoryNotFound, format!("repository '{id}' not found"))
 }

@@ -1,8 +1,44 @@
-//! The log (`versioning-api` §9) and the merge base.
+//! Walking the commit graph: the log (`versioning-api` §9) and the best common ancestor (§11).
+//!
+//! Generation numbers order the walks but are not trusted: records may be made by clients, so every walk keeps the set
+//! of commits it has seen.
+
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
 
 use lakebed_core::{CommitId, RefExpr, RepositoryId};
+use lakebed_kv::successor;
+use lakebed_tree::{Diff, lookup};
 
-use crate::{Catalog, CatalogError, Commit, LogRequest, Page};
+use crate::catalog::Inner;
+use crate::entry::same_content;
+use crate::{Catalog, CatalogError, Commit, LogRequest, Page, Repository};
+
+/// Commits in the order the log shows them: newest creation date first, then higher generation, then id.
+struct ByDate(Arc<Commit>);
+
+impl ByDate {
+    fn rank(&self) -> (i64, u64, CommitId) {
+        (self.0.created_secs, self.0.generation, self.0.id)
+    }
+}
+
+impl PartialEq for ByDate {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+impl Eq for ByDate {}
+impl PartialOrd for ByDate {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for ByDate {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
 
 impl Catalog {
     /// Ancestors of a ref, newest creation date first.
@@ -12,8 +48,50 @@ impl Catalog {
         expr: &RefExpr,
         request: &LogRequest,
     ) -> Result<Page<Commit>, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        let start = inner.resolve(&repository, expr).await?;
+        let stop_at = match &request.stop_at {
+            Some(expr) => Some(inner.resolve(&repository, expr).await?.id),
+            None => None,
+        };
+        let mut after = match request.after.as_str() {
+            "" => None,
+            text => {
+                let expr: RefExpr = text.parse()?;
+                Some(inner.resolve(&repository, &expr).await?.id)
+            }
+        };
+        let filtered = !request.objects.is_empty() || !request.prefixes.is_empty();
+        let wanted = if request.limit { request.amount } else { request.amount + 1 };
+        let mut seen = HashSet::from([start.id]);
+        let mut queue = BinaryHeap::from([ByDate(start)]);
+        let mut items = Vec::new();
+        while let Some(ByDate(commit)) = queue.pop() {
+            if request.since.is_some_and(|since| commit.created_secs < since.secs()) {
+                break;
+            }
+            let parents = if request.first_parent { 1 } else { usize::MAX };
+            for parent in commit.parents.iter().take(parents) {
+                if seen.insert(*parent) {
+                    queue.push(ByDate(inner.commit(&repository, parent).await?));
+                }
+            }
+            let last = stop_at == Some(commit.id);
+            if let Some(id) = after {
+                if id == commit.id {
+                    after = None;
+                }
+            } else if !filtered || inner.touches(&repository, &commit, request).await? {
+                items.push(commit.as_ref().clone());
+            }
+            if last || items.len() >= wanted {
+                break;
+            }
+        }
+        Ok(crate::repositories::page_of(items, request.amount, |commit| commit.id.to_string()))
     }
+
     /// The commits of `source` and `destination` and their best common ancestor.
     pub async fn merge_base(
         &self,
@@ -21,6 +99,132 @@ impl Catalog {
         source: &RefExpr,
         destination: &RefExpr,
     ) -> Result<(CommitId, CommitId, Option<CommitId>), CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        let source = inner.resolve(&repository, source).await?;
+        let destination = inner.resolve(&repository, destination).await?;
+        let base = inner.best_common_ancestor(&repository, &source, &destination).await?;
+        Ok((source.id, destination.id, base.map(|base| base.id)))
+    }
+}
+
+/// Commits in an order in which, with true generations, every commit comes after all its descendants.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct ByGeneration(u64, i64, CommitId);
+
+const FROM_LEFT: u8 = 1;
+const FROM_RIGHT: u8 = 2;
+/// Below a common ancestor: cannot be best.
+const STALE: u8 = 4;
+
+impl Inner {
+    /// Whether a commit changed one of the paths asked for, against its parent. Merges never do.
+    async fn touches(
+        &self,
+        repository: &Repository,
+        commit: &Commit,
+        request: &LogRequest,
+    ) -> Result<bool, CatalogError> {
+        let [parent] = &commit.parents[..] else { return Ok(false) };
+        let old = self.tree_of(repository, parent).await?;
+        let new = commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
+        if old == new {
+            return Ok(false);
+        }
+        let nodes = self.nodes(repository);
+        for path in &request.objects {
+            let before = lookup(&*nodes, &old, path.as_bytes()).await?;
+            let after = lookup(&*nodes, &new, path.as_bytes()).await?;
+            let same = match (&before, &after) {
+                (None, None) => true,
+                (Some(before), Some(after)) => same_content(before, after),
+                _ => false,
+            };
+            if !same {
+                return Ok(true);
+            }
+        }
+        for prefix in &request.prefixes {
+            let mut diff = Diff::new(nodes.clone(), old, new);
+            diff.seek(prefix.as_bytes()).await?;
+            let end = successor(prefix.as_bytes());
+            while let Some(item) = diff.next().await? {
+                if end.as_ref().is_some_and(|end| item.key >= *end) {
+                    break;
+                }
+                let same = matches!((&item.left, &item.right), (Some(l), Some(r)) if same_content(l, r));
+                if !same {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The best common ancestor as git-merge-base defines it: one that is no ancestor of another. Of several
+    /// (criss-cross) the one with the highest generation, then the newest date, then the smallest id.
+    pub(crate) async fn best_common_ancestor(
+        &self,
+        repository: &Repository,
+        left: &Arc<Commit>,
+        right: &Arc<Commit>,
+    ) -> Result<Option<Arc<Commit>>, CatalogError> {
+        if left.id == right.id {
+            return Ok(Some(left.clone()));
+        }
+        let rank = |commit: &Commit| ByGeneration(commit.generation, commit.created_secs, commit.id);
+        let mut marks: HashMap<CommitId, u8> = HashMap::new();
+        let mut queue: BinaryHeap<ByGeneration> = BinaryHeap::new();
+        let mut queued: HashSet<CommitId> = HashSet::new();
+        // How many queued commits are not stale: only they can still lead to an answer.
+        let mut fresh = 0usize;
+        for (commit, mark) in [(left, FROM_LEFT), (right, FROM_RIGHT)] {
+            marks.insert(commit.id, mark);
+            queue.push(rank(commit));
+            queued.insert(commit.id);
+            fresh += 1;
+        }
+        let mut candidates: Vec<Arc<Commit>> = Vec::new();
+        while fresh > 0
+            && let Some(ByGeneration(_, _, id)) = queue.pop()
+        {
+            queued.remove(&id);
+            let mark = marks.get(&id).copied().unwrap_or_default();
+            let commit = self.commit(repository, &id).await?;
+            let common = mark & (FROM_LEFT | FROM_RIGHT) == FROM_LEFT | FROM_RIGHT;
+            if mark & STALE == 0 {
+                fresh -= 1;
+                if common && !candidates.iter().any(|known| known.id == id) {
+                    candidates.push(commit.clone());
+                }
+            }
+            let hand_down = if common { FROM_LEFT | FROM_RIGHT | STALE } else { mark };
+            for parent in &commit.parents {
+                let old = marks.get(parent).copied().unwrap_or_default();
+                let new = old | hand_down;
+                if old == new {
+                    continue;
+                }
+                marks.insert(*parent, new);
+                if queued.contains(parent) {
+                    if old & STALE == 0 && new & STALE != 0 {
+                        fresh -= 1;
+                    }
+                    continue;
+                }
+                // Marked anew, maybe after it was looked at (if generations lie): it must hand its marks down.
+                let Some(parent) = self.find_commit(repository, parent).await? else { continue };
+                queue.push(rank(&parent));
+                queued.insert(parent.id);
+                if new & STALE == 0 {
+                    fresh += 1;
+                }
+            }
+        }
+        let best = candidates
+            .into_iter()
+            .filter(|commit| marks.get(&commit.id).is_none_or(|mark| mark & STALE == 0))
+            .max_by_key(|commit| (commit.generation, commit.created_secs, std::cmp::Reverse(commit.id)));
+        Ok(best)
     }
 }

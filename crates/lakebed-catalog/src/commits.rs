@@ -1,8 +1,45 @@
 //! Making commits (`versioning-api` §8; `protocol.md`, Commit).
 
-use lakebed_core::{BranchId, RepositoryId};
+use std::sync::Arc;
 
-use crate::{Catalog, CatalogError, Commit, CommitRequest};
+use async_trait::async_trait;
+use lakebed_core::{BranchId, CommitId, NodeId, RepositoryId};
+use lakebed_kv::{Check, Outcome, Transaction};
+use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
+
+use crate::branch_state::{BranchState, Sealed};
+use crate::catalog::Inner;
+use crate::entry::same_content;
+use crate::layers::Decision;
+use crate::publish::{MOVE_ATTEMPTS, Publication, Published};
+use crate::working::{Working, busy};
+use crate::{Catalog, CatalogError, Commit, CommitRequest, ErrorKind, Repository, keys, wire};
+
+/// The version of a commit's shape that clients see.
+pub(crate) const COMMIT_VERSION: u32 = 1;
+
+/// What staged layers change against the head: identical content is no change, and the head's older entry stays.
+struct Changes(Working);
+
+#[async_trait]
+impl EditSource for Changes {
+    async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
+        loop {
+            let item =
+                self.0.next_staged().await.map_err(|error| TreeError::Source(error.to_string().into()))?;
+            let Some(item) = item else {
+                return Ok(None);
+            };
+            let value = match (item.staged, item.head) {
+                (Some(Decision::Entry(new)), Some(old)) if same_content(&new, &old) => continue,
+                (Some(Decision::Entry(new)), _) => Some(new),
+                (Some(Decision::Tombstone), Some(_)) => None,
+                (Some(Decision::Tombstone), None) | (None, _) => continue,
+            };
+            return Ok(Some(Edit { key: item.path.into(), value }));
+        }
+    }
+}
 
 impl Catalog {
     /// Commits what is staged on a branch.
@@ -12,8 +49,64 @@ impl Catalog {
         branch: &BranchId,
         request: CommitRequest,
     ) -> Result<Commit, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        inner.branch(&repository, branch).await?;
+        Inner::check_writable(&repository, request.force)?;
+        if inner.is_protected(&repository, branch).await? {
+            return Err(CatalogError::refused(
+                ErrorKind::Protected,
+                format!("cannot commit to protected branch '{branch}': merge into it instead"),
+            ));
+        }
+        let queue = inner.head_queue(&repository, branch);
+        let _turn = queue.lock().await;
+        if let Some(tree) = &request.source_metarange {
+            return inner.commit_tree(&repository, branch, &request, tree).await;
+        }
+        let mut cut = inner.seal(&repository, branch).await?;
+        let mut run = cut.sealed.clone();
+        for _ in 0..MOVE_ATTEMPTS {
+            let head = inner.commit(&repository, &cut.head).await?;
+            let (tree, changed) = inner.lay_over(&repository, &head, &run).await?;
+            if !changed && !request.allow_empty {
+                return Err(no_changes("commit"));
+            }
+            let commit = inner.child(&request, &head, tree);
+            let publication = Publication {
+                from: &cut,
+                run: &run,
+                commit: Some(&commit),
+                head: commit.id,
+                operation: "commit",
+                protected_refused: true,
+            };
+            if let Published::Done = inner.publish(&repository, branch, &publication).await? {
+                inner.commits.insert((repository.incarnation, commit.id), Arc::new(commit.clone()));
+                return Ok(commit);
+            }
+            // Moved. A reset since the cut: what it kept is to be cut anew. Else what is left of our run counts.
+            let now = inner.branch(&repository, branch).await?;
+            if now.incarnation != cut.incarnation {
+                return Err(CatalogError::refused(
+                    ErrorKind::BranchNotFound,
+                    format!("branch '{branch}' not found: it was deleted meanwhile"),
+                ));
+            }
+            if now.reset_count == cut.reset_count {
+                run = now.remaining_of(&run);
+                if run.is_empty() && !request.allow_empty {
+                    return Err(no_changes("commit"));
+                }
+                cut = now;
+            } else {
+                cut = inner.seal(&repository, branch).await?;
+                run = cut.sealed.clone();
+            }
+        }
+        Err(busy(&format!("commit to branch '{branch}'")))
     }
+
     /// Stores a commit record as given (replication); its id is `commit.id`. Refused if it exists.
     pub async fn create_commit_record(
         &self,
@@ -21,6 +114,161 @@ impl Catalog {
         commit: Commit,
         force: bool,
     ) -> Result<(), CatalogError> {
-        unimplemented!()
+        let (repository, _) = self.inner.repository(repository).await?;
+        Inner::check_writable(&repository, force)?;
+        self.inner.store_commit(&repository, &commit).await?;
+        let key = keys::commit(&repository.incarnation, &commit.id);
+        let row = wire::encode(&wire::CommitRow::of(&commit));
+        let transaction = Transaction::new().check(key.clone(), Check::Absent).put(key, row);
+        match self.inner.kv.transact(transaction).await? {
+            Outcome::Done(_) => Ok(()),
+            Outcome::Refused(_) => Err(CatalogError::refused(
+                ErrorKind::AlreadyExists,
+                format!("commit '{}' already exists: not unique", commit.id),
+            )),
+            Outcome::Unknown => Err(busy("create commit record: its outcome is unknown")),
+        }
+    }
+}
+
+/// Nothing to commit or merge.
+pub(crate) fn no_changes(what: &str) -> CatalogError {
+    CatalogError::refused(ErrorKind::NoChanges, format!("{what}: no changes"))
+}
+
+impl Inner {
+    /// The head's tree with a run of layers laid over it, its nodes durable, and whether it differs.
+    pub(crate) async fn lay_over(
+        &self,
+        repository: &Repository,
+        head: &Commit,
+        run: &[Sealed],
+    ) -> Result<(NodeId, bool), CatalogError> {
+        let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
+        if run.is_empty() {
+            return Ok((base, false));
+        }
+        let nodes = self.nodes(repository);
+        let mut stack = self.stack(repository, None, run);
+        stack.seek(b"").await?;
+        let mut changes = Changes(Working::new(Some(stack), Cursor::new(nodes.clone(), base)));
+        let edited = lakebed_tree::edit(&*nodes, &base, &mut changes).await?;
+        nodes.flush().await?;
+        Ok((edited.root, edited.root != base))
+    }
+
+    /// A commit on top of `head` as the request asks.
+    fn child(&self, request: &CommitRequest, head: &Commit, tree: NodeId) -> Commit {
+        Commit {
+            id: head.id,
+            parents: vec![head.id],
+            tree: Some(tree),
+            committer: request.committer.clone(),
+            message: request.message.clone(),
+            created_secs: request.date.unwrap_or_else(|| self.clock.now().secs()),
+            metadata: request.metadata.clone(),
+            generation: head.generation + 1,
+            version: COMMIT_VERSION,
+        }
+        .seal()
+    }
+
+    /// Seals a branch and makes sure that nothing on it is uncommitted: for operations that replace the head's tree.
+    /// Layers that change nothing are the run to publish with, so that they cannot hide what comes.
+    pub(crate) async fn clean_cut(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        what: &str,
+    ) -> Result<(Arc<BranchState>, Arc<Commit>), CatalogError> {
+        let cut = self.seal(repository, branch).await?;
+        let head = self.commit(repository, &cut.head).await?;
+        if !cut.sealed.is_empty() {
+            let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
+            let mut stack = self.stack(repository, None, &cut.sealed);
+            stack.seek(b"").await?;
+            let head_cursor = Cursor::new(self.nodes(repository), base);
+            if Changes(Working::new(Some(stack), head_cursor)).next().await?.is_some() {
+                return Err(CatalogError::refused(
+                    ErrorKind::Dirty,
+                    format!(
+                        "{what}: uncommitted changes (dirty branch): commit or reset branch '{branch}' first"
+                    ),
+                ));
+            }
+        }
+        Ok((cut, head))
+    }
+
+    /// A commit whose content is an existing tree instead of what is staged.
+    async fn commit_tree(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        request: &CommitRequest,
+        tree: &str,
+    ) -> Result<Commit, CatalogError> {
+        let root = self.known_tree(repository, tree).await?;
+        for _ in 0..MOVE_ATTEMPTS {
+            let cut = self.clean_cut(repository, branch, "cannot use source MetaRange").await;
+            let (cut, head) = match cut {
+                Err(error) if error.kind() == ErrorKind::Dirty => {
+                    return Err(CatalogError::refused(
+                        ErrorKind::Dirty,
+                        "cannot use source MetaRange on a branch with uncommitted changes",
+                    ));
+                }
+                other => other?,
+            };
+            let commit = self.child(request, &head, root);
+            let publication = Publication {
+                from: &cut,
+                run: &cut.sealed,
+                commit: Some(&commit),
+                head: commit.id,
+                operation: "commit",
+                protected_refused: true,
+            };
+            if let Published::Done = self.publish(repository, branch, &publication).await? {
+                return Ok(commit);
+            }
+        }
+        Err(busy(&format!("commit to branch '{branch}'")))
+    }
+
+    /// A tree named by a client: it must exist in this repository's namespace.
+    pub(crate) async fn known_tree(
+        &self,
+        repository: &Repository,
+        hex: &str,
+    ) -> Result<NodeId, CatalogError> {
+        let unknown = || CatalogError::refused(ErrorKind::NotFound, format!("metarange '{hex}' not found"));
+        let root: NodeId = hex.parse().map_err(|_| unknown())?;
+        if root == lakebed_tree::empty_tree() {
+            return Ok(root);
+        }
+        let key = format!("_lakebed/tree/{}/{hex}", &hex[..2]);
+        let address = lakebed_blocks::BlockAddress::in_namespace(&repository.storage_namespace, &key);
+        match self.blocks.head(&address).await {
+            Ok(_) => Ok(root),
+            Err(lakebed_blocks::BlockError::NotFound(_)) => Err(unknown()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A commit id of a fresh root commit: the state every repository starts from.
+    pub(crate) fn root_commit(&self) -> Commit {
+        Commit {
+            id: CommitId::from_bytes([0; 32]),
+            parents: Vec::new(),
+            tree: None,
+            committer: String::new(),
+            message: "Repository created".to_owned(),
+            created_secs: self.clock.now().secs(),
+            metadata: std::collections::BTreeMap::new(),
+            generation: 1,
+            version: COMMIT_VERSION,
+        }
+        .seal()
     }
 }

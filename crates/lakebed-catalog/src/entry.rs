@@ -20,10 +20,10 @@ use bytes::Bytes;
 use lakebed_blocks::BlockAddress;
 
 /// The content type of objects stored without one.
-pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
+pub(crate) const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// The most bytes an encoded entry may take (`formats.md`).
-pub const MAX_ENTRY_BYTES: usize = 48 * 1024;
+pub(crate) const MAX_ENTRY_BYTES: usize = 48 * 1024;
 
 /// An owned, decoded entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

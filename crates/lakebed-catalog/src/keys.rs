@@ -1,1 +1,171 @@
-//! Key constructors, one per record of `protocol.md`.
+//! Key constructors, one per record of `protocol.md`. The first byte names the noun; ids are fixed-length, so a name
+//! or path behind them keeps its byte order. No other module of the workspace may use these first bytes in the same
+//! engine (`lakebed-auth` uses `a`).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use lakebed_core::{BranchId, CommitId, Incarnation, LayerId, RepositoryId, TagId, Timestamp};
+
+fn key(noun: u8, parts: &[&[u8]]) -> Bytes {
+    let mut out = BytesMut::with_capacity(1 + parts.iter().map(|p| p.len()).sum::<usize>());
+    out.put_u8(noun);
+    for part in parts {
+        out.put_slice(part);
+    }
+    out.freeze()
+}
+
+/// `repo/<name>` -> repository.
+pub(crate) fn repository(id: &RepositoryId) -> Bytes {
+    key(b'p', &[id.as_str().as_bytes()])
+}
+
+/// Prefix of all repositories whose name starts with `prefix`.
+pub(crate) fn repositories(prefix: &str) -> Bytes {
+    key(b'p', &[prefix.as_bytes()])
+}
+
+/// `dead-repo/<R>`: a deleted repository whose rows the sweeper takes.
+pub(crate) fn dead_repository(r: &Incarnation) -> Bytes {
+    key(b'P', &[r.as_bytes()])
+}
+
+/// Prefix of all deleted repositories.
+pub(crate) fn dead_repositories() -> Bytes {
+    key(b'P', &[])
+}
+
+/// `ns-claim/<namespace>` -> incarnation of the repository that uses it, for ever.
+pub(crate) fn namespace_claim(namespace: &str) -> Bytes {
+    key(b'n', &[namespace.as_bytes()])
+}
+
+/// `ref/<R>/<name>` -> branch or tag: one key space, so a name is one thing.
+pub(crate) fn reference(r: &Incarnation, name: &str) -> Bytes {
+    key(b'r', &[r.as_bytes(), name.as_bytes()])
+}
+
+/// Index of branches, so that listing them costs nothing for tags: `<R>/<name>` -> empty.
+pub(crate) fn branch_index(r: &Incarnation, prefix: &str) -> Bytes {
+    key(b'b', &[r.as_bytes(), prefix.as_bytes()])
+}
+
+/// Index of tags: `<R>/<name>` -> empty.
+pub(crate) fn tag_index(r: &Incarnation, prefix: &str) -> Bytes {
+    key(b't', &[r.as_bytes(), prefix.as_bytes()])
+}
+
+/// Where the name begins in the keys of [`reference`], [`branch_index`], [`tag_index`].
+pub(crate) const NAME_AT: usize = 17;
+
+/// `gate/<G>/<i>`: exists while the gate is open.
+pub(crate) fn gate(g: &Incarnation, i: u8) -> Bytes {
+    key(b'g', &[g.as_bytes(), &[i]])
+}
+
+/// `layer/<L>`: exists until the layer's content may be dropped.
+pub(crate) fn layer(l: &LayerId) -> Bytes {
+    key(b'l', &[l.as_bytes()])
+}
+
+/// `row/<L>/<path>` -> entry or tombstone.
+pub(crate) fn row(l: &LayerId, path: &[u8]) -> Bytes {
+    key(b'w', &[l.as_bytes(), path])
+}
+
+/// Where the path begins in the keys of [`row`].
+pub(crate) const PATH_AT: usize = 17;
+
+/// `commit/<R>/<id>` -> commit.
+pub(crate) fn commit(r: &Incarnation, id: &CommitId) -> Bytes {
+    key(b'c', &[r.as_bytes(), id.as_bytes()])
+}
+
+/// Prefix of the commits of a repository.
+pub(crate) fn commits(r: &Incarnation, id_prefix: &[u8]) -> Bytes {
+    key(b'c', &[r.as_bytes(), id_prefix])
+}
+
+/// `reflog/<B>/<seq>` -> what moved the head.
+pub(crate) fn reflog(b: &Incarnation, seq: u64) -> Bytes {
+    key(b'k', &[b.as_bytes(), &seq.to_be_bytes()])
+}
+
+/// `op/<id>` -> outcome of a publish.
+pub(crate) fn operation(id: &Incarnation) -> Bytes {
+    key(b'o', &[id.as_bytes()])
+}
+
+/// A row that may go a day after `at`: `<time>/<its key>`, in order of time so that a round reads only what is due.
+pub(crate) fn expiry(at: Timestamp, target: &Bytes) -> Bytes {
+    key(b'x', &[&(at.millis().max(0) as u64).to_be_bytes(), target])
+}
+
+/// Expiries noted before `at`, in order.
+pub(crate) fn expiries_before(at: Timestamp) -> lakebed_kv::KeyRange {
+    lakebed_kv::KeyRange { start: key(b'x', &[]), end: Some(expiry(at, &Bytes::new())) }
+}
+
+/// Where the key of the row begins in the keys of [`expiry`].
+pub(crate) const EXPIRING_AT: usize = 9;
+
+/// `dead/<L>`: a layer whose descriptor and rows the sweeper takes.
+pub(crate) fn dead_layer(l: &LayerId) -> Bytes {
+    key(b'd', &[l.as_bytes()])
+}
+
+/// Prefix of all dead layers.
+pub(crate) fn dead_layers() -> Bytes {
+    key(b'd', &[])
+}
+
+/// `upload/<R>/<id>` -> multipart upload.
+pub(crate) fn upload(r: &Incarnation, id: &str) -> Bytes {
+    key(b'u', &[r.as_bytes(), id.as_bytes()])
+}
+
+/// Index of open uploads in the order S3 lists them: `<R>/<branch>/<path>\0<id>` -> id.
+pub(crate) fn upload_index(r: &Incarnation, order: &str) -> Bytes {
+    key(b'i', &[r.as_bytes(), order.as_bytes()])
+}
+
+/// Part of an upload: `<R>/<id>/<number>` -> part.
+pub(crate) fn upload_part(r: &Incarnation, id: &str, number: u32) -> Bytes {
+    key(b'v', &[r.as_bytes(), id.as_bytes(), &number.to_be_bytes()])
+}
+
+/// Prefix of the parts of an upload.
+pub(crate) fn upload_parts(r: &Incarnation, id: &str) -> Bytes {
+    key(b'v', &[r.as_bytes(), id.as_bytes()])
+}
+
+/// `rules/<R>` -> branch protection.
+pub(crate) fn rules(r: &Incarnation) -> Bytes {
+    key(b's', &[r.as_bytes(), b"p"])
+}
+
+/// Collection rules of a repository.
+pub(crate) fn gc_rules(r: &Incarnation) -> Bytes {
+    key(b's', &[r.as_bytes(), b"g"])
+}
+
+/// The name behind the fixed part of a key, if it is text.
+pub(crate) fn name_of(key: &[u8], at: usize) -> Option<&str> {
+    std::str::from_utf8(key.get(at..)?).ok()
+}
+
+/// A branch name as the key parts expect it.
+pub(crate) fn branch(r: &Incarnation, id: &BranchId) -> Bytes {
+    reference(r, id.as_str())
+}
+
+/// A tag name as the key parts expect it.
+pub(crate) fn tag(r: &Incarnation, id: &TagId) -> Bytes {
+    reference(r, id.as_str())
+}
+
+/// Everything that belongs to a repository besides its refs.
+pub(crate) fn of_repository(r: &Incarnation) -> impl Iterator<Item = lakebed_kv::KeyRange> {
+    [b'b', b't', b'c', b'u', b'i', b'v', b's']
+        .map(|noun| lakebed_kv::KeyRange::prefix(&key(noun, &[r.as_bytes()])))
+        .into_iter()
+}

@@ -10,6 +10,7 @@
 //! 2. [`Catalog::store_body`]: the bytes, streamed and durable, invisible so far.
 //! 3. [`Catalog::link`]: one staged write that checks everything again, atomically.
 
+mod branch_state;
 mod branches;
 mod catalog;
 mod commit_log;
@@ -17,18 +18,26 @@ mod commits;
 mod diffs;
 mod entry;
 mod error;
+mod fold;
 mod keys;
+mod layers;
 mod listing;
 mod merges;
 mod multipart;
+mod nodes;
 mod objects;
+mod paging;
+mod publish;
 mod records;
 mod refs;
 mod repositories;
 mod requests;
 mod settings;
 mod staging;
+mod sweep;
 mod tags;
+mod wire;
+mod working;
 
 pub use catalog::{Catalog, CatalogConfig};
 pub use entry::{Entry, EntryBytes, EntryView};

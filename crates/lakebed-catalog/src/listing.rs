@@ -1,8 +1,15 @@
 //! Listing objects (`api-objects` §4).
 
 use lakebed_core::{RefExpr, RepositoryId};
+use lakebed_kv::successor;
+use lakebed_tree::Cursor;
 
-use crate::{Catalog, CatalogError, ListRequest, ListedObject, Page};
+use crate::catalog::Inner;
+use crate::paging::Folding;
+use crate::refs::Target;
+use crate::repositories::page_of;
+use crate::working::{READ_ATTEMPTS, Working, busy};
+use crate::{Catalog, CatalogError, EntryBytes, ListRequest, ListedObject, Page, Repository};
 
 impl Catalog {
     /// A page of objects and common prefixes of a ref, a branch with its uncommitted changes.
@@ -12,6 +19,73 @@ impl Catalog {
         expr: &RefExpr,
         request: &ListRequest,
     ) -> Result<Page<ListedObject>, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        for _ in 0..READ_ATTEMPTS {
+            match inner.target(&repository, expr).await? {
+                Target::Commit(commit) => {
+                    let tree = commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
+                    let walk = Working::new(None, Cursor::new(inner.nodes(&repository), tree));
+                    return page(walk, request).await;
+                }
+                Target::Branch(state) => {
+                    let walk = inner.walk_branch(&repository, &state, true).await?;
+                    let page = page(walk, request).await?;
+                    // Paths were decided below the layers: they count only if the layers still stand.
+                    if inner.layers_stand(&state).await? {
+                        return Ok(page);
+                    }
+                }
+            }
+        }
+        Err(busy("list objects"))
     }
+}
+
+impl Inner {
+    /// A walk over a branch's working state.
+    pub(crate) async fn walk_branch(
+        &self,
+        repository: &Repository,
+        state: &crate::branch_state::BranchState,
+        with_current: bool,
+    ) -> Result<Working, CatalogError> {
+        let current = with_current.then_some(state.current);
+        let tree = self.tree_of(repository, &state.head).await?;
+        let stack = self.stack(repository, current, &state.sealed);
+        Ok(Working::new(Some(stack), Cursor::new(self.nodes(repository), tree)))
+    }
+}
+
+fn text(path: Vec<u8>) -> Result<String, CatalogError> {
+    String::from_utf8(path).map_err(|_| CatalogError::Damaged { what: "object path" })
+}
+
+async fn page(mut walk: Working, request: &ListRequest) -> Result<Page<ListedObject>, CatalogError> {
+    let folding = Folding { prefix: &request.prefix, delimiter: &request.delimiter };
+    let mut items = Vec::with_capacity((request.amount + 1).min(1001));
+    if let Some(start) = folding.start(&request.after) {
+        walk.seek(&start).await?;
+        while items.len() <= request.amount
+            && let Some(item) = walk.next().await?
+        {
+            if !folding.covers(&item.path) {
+                break;
+            }
+            let Some(entry) = item.entry().cloned() else { continue };
+            let path = text(item.path)?;
+            if let Some(prefix) = folding.fold(&path) {
+                items.push(ListedObject::Prefix(prefix.to_owned()));
+                match successor(prefix.as_bytes()) {
+                    Some(next) => walk.seek(&next).await?,
+                    None => break,
+                }
+            } else {
+                items.push(ListedObject::Object { path, entry: EntryBytes::from_bytes(entry) });
+            }
+        }
+    }
+    Ok(page_of(items, request.amount, |item| match item {
+        ListedObject::Object { path, .. } | ListedObject::Prefix(path) => path.clone(),
+    }))
 }

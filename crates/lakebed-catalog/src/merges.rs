@@ -1,8 +1,46 @@
-//! Merge, revert, cherry-pick (`versioning-api` §11, §12; `protocol.md`).
+//! Merge, revert, cherry-pick (`versioning-api` §11, §12; `protocol.md`, Operations): a three-way merge of trees,
+//! published on a branch without uncommitted changes.
 
-use lakebed_core::{BranchId, RefExpr, RepositoryId};
+use std::sync::Arc;
 
-use crate::{Catalog, CatalogError, Commit, MergeOutcome, MergeRequest, PickRequest, RevertRequest};
+use lakebed_core::{BranchId, NodeId, RefExpr, RepositoryId};
+use lakebed_tree::{Identity, NodeStore, Resolution, ThreeWay};
+
+use crate::branch_state::BranchState;
+use crate::catalog::Inner;
+use crate::commits::{COMMIT_VERSION, no_changes};
+use crate::entry::same_content;
+use crate::publish::{MOVE_ATTEMPTS, Publication, Published};
+use crate::working::busy;
+use crate::{
+    Catalog, CatalogError, Commit, ErrorKind, MergeOutcome, MergeRequest, MergeStrategy, MergeSummary,
+    PickRequest, Repository, RevertRequest,
+};
+
+/// The metadata key that records the strategy of a merge.
+const STRATEGY_KEY: &str = ".lakefs.merge.strategy";
+
+/// How many conflicting paths an error names.
+const CONFLICTS_NAMED: usize = 100;
+
+/// Entries count as the same by checksum, content type and user metadata.
+struct ByContent;
+
+impl Identity for ByContent {
+    fn same(&self, a: &[u8], b: &[u8]) -> bool {
+        same_content(a, b)
+    }
+}
+
+fn tree(commit: &Commit) -> NodeId {
+    commit.tree.unwrap_or_else(lakebed_tree::empty_tree)
+}
+
+/// Which parent of a commit an undo or pick refers to.
+fn parent_index(commit: &Commit, number: i64) -> Option<usize> {
+    let index = usize::try_from(number.max(1) - 1).ok()?;
+    (number >= 0 && index < commit.parents.len()).then_some(index)
+}
 
 impl Catalog {
     /// Merges the committed state of `source` into a branch.
@@ -13,8 +51,61 @@ impl Catalog {
         destination: &BranchId,
         request: MergeRequest,
     ) -> Result<MergeOutcome, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        inner.branch(&repository, destination).await?;
+        let source_commit = inner.resolve(&repository, source).await?;
+        Inner::check_writable(&repository, request.force)?;
+        let queue = inner.head_queue(&repository, destination);
+        let _turn = queue.lock().await;
+        for _ in 0..MOVE_ATTEMPTS {
+            let (cut, head) =
+                inner.clean_cut(&repository, destination, &format!("merge into {destination}")).await?;
+            let base = inner.best_common_ancestor(&repository, &source_commit, &head).await?;
+            let base_tree = base.as_deref().map_or_else(lakebed_tree::empty_tree, tree);
+            let is_ancestor = base.as_ref().is_some_and(|base| base.id == source_commit.id);
+            let nothing = is_ancestor || base.is_some() && base_tree == tree(&source_commit);
+            if nothing && !request.allow_empty {
+                return Err(no_changes(&format!("update branch {destination}")));
+            }
+            let trees = ThreeWay { base: base_tree, source: tree(&source_commit), destination: tree(&head) };
+            let context = format!("update branch {destination}");
+            let (root, summary) = inner.merge_trees(&repository, trees, request.strategy, &context).await?;
+            let message = if request.message.is_empty() {
+                format!("Merge '{source}' into '{destination}'")
+            } else {
+                request.message.clone()
+            };
+            let mut metadata = request.metadata.clone();
+            let strategy = match request.strategy {
+                MergeStrategy::None => "default",
+                MergeStrategy::SourceWins => "source-wins",
+                MergeStrategy::DestinationWins => "dest-wins",
+            };
+            metadata.insert(STRATEGY_KEY.to_owned(), strategy.to_owned());
+            let mut parents = vec![head.id];
+            if !request.squash {
+                parents.push(source_commit.id);
+            }
+            let commit = Commit {
+                id: head.id,
+                parents,
+                tree: Some(root),
+                committer: request.committer.clone(),
+                message,
+                created_secs: inner.clock.now().secs(),
+                metadata,
+                generation: head.generation.max(source_commit.generation) + 1,
+                version: COMMIT_VERSION,
+            }
+            .seal();
+            if inner.publish_clean(&repository, destination, &cut, &commit, "merge").await? {
+                return Ok(MergeOutcome { reference: commit.id, summary });
+            }
+        }
+        Err(busy(&format!("merge into branch '{destination}'")))
     }
+
     /// Undoes a commit on a branch.
     pub async fn revert(
         &self,
@@ -22,8 +113,60 @@ impl Catalog {
         branch: &BranchId,
         request: RevertRequest,
     ) -> Result<Commit, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        inner.branch(&repository, branch).await?;
+        let undone = inner.resolve(&repository, &request.commit).await.map_err(|error| {
+            if error.kind() == ErrorKind::RefNotFound {
+                return CatalogError::refused(
+                    ErrorKind::RefNotFound,
+                    format!("get commit from ref {}: not found", request.commit),
+                );
+            }
+            error
+        })?;
+        Inner::check_writable(&repository, request.force)?;
+        if undone.parents.len() > 1 && request.parent_number == 0 {
+            return Err(CatalogError::refused(
+                ErrorKind::Conflict,
+                "must specify 1-based parent number for reverting merge commit",
+            ));
+        }
+        let parent = match parent_index(&undone, request.parent_number) {
+            Some(index) => Some(undone.parents[index]),
+            None if request.parent_number == 0 => None,
+            None => return Err(no_such_parent(request.parent_number)),
+        };
+        let queue = inner.head_queue(&repository, branch);
+        let _turn = queue.lock().await;
+        let context = format!("update branch {branch}");
+        for _ in 0..MOVE_ATTEMPTS {
+            let (cut, head) = inner.clean_cut(&repository, branch, &format!("revert on {branch}")).await?;
+            let Some(parent) = parent else { return Err(no_changes(&context)) };
+            let source = inner.tree_of(&repository, &parent).await?;
+            let trees = ThreeWay { base: tree(&undone), source, destination: tree(&head) };
+            let (root, _) = inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
+            if root == tree(&head) && !request.allow_empty {
+                return Err(no_changes(&context));
+            }
+            let message = match request.message.as_str() {
+                "" => format!("Revert {}", request.commit),
+                message => message.to_owned(),
+            };
+            let commit = inner.undo_commit(
+                &head,
+                root,
+                &request.committer,
+                message,
+                request.metadata.clone().unwrap_or_default(),
+            );
+            if inner.publish_clean(&repository, branch, &cut, &commit, "revert").await? {
+                return Ok(commit);
+            }
+        }
+        Err(busy(&format!("revert on branch '{branch}'")))
     }
+
     /// Applies a commit's change to a branch.
     pub async fn cherry_pick(
         &self,
@@ -31,6 +174,147 @@ impl Catalog {
         branch: &BranchId,
         request: PickRequest,
     ) -> Result<Commit, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        inner.branch(&repository, branch).await?;
+        let picked = inner.resolve(&repository, &request.commit).await?;
+        Inner::check_writable(&repository, request.force)?;
+        let parent = match (picked.parents.len(), request.parent_number) {
+            (0, _) => {
+                return Err(CatalogError::refused(
+                    ErrorKind::Invalid,
+                    "cherry-pick of the root commit: it has no parent to compare with: validation error",
+                ));
+            }
+            (2.., None) => {
+                return Err(CatalogError::refused(
+                    ErrorKind::Invalid,
+                    "must specify 1-based parent number for cherry-picking merge commit",
+                ));
+            }
+            (_, None) => picked.parents[0],
+            (_, Some(number)) if number >= 1 => match parent_index(&picked, number) {
+                Some(index) => picked.parents[index],
+                None => return Err(no_such_parent(number)),
+            },
+            (_, Some(number)) => return Err(no_such_parent(number)),
+        };
+        let queue = inner.head_queue(&repository, branch);
+        let _turn = queue.lock().await;
+        let context = format!("update branch {branch}");
+        for _ in 0..MOVE_ATTEMPTS {
+            let (cut, head) =
+                inner.clean_cut(&repository, branch, &format!("cherry-pick on {branch}")).await?;
+            let base = inner.tree_of(&repository, &parent).await?;
+            if base == tree(&picked) {
+                return Err(no_changes(&context));
+            }
+            let trees = ThreeWay { base, source: tree(&picked), destination: tree(&head) };
+            let (root, _) = inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
+            let message = match request.message.as_str() {
+                "" => picked.message.clone(),
+                message => message.to_owned(),
+            };
+            let mut metadata = request.metadata.clone().unwrap_or_else(|| picked.metadata.clone());
+            metadata.insert("cherry-pick-origin".to_owned(), picked.id.to_string());
+            metadata.insert("cherry-pick-committer".to_owned(), picked.committer.clone());
+            let commit = inner.undo_commit(&head, root, &request.committer, message, metadata);
+            if inner.publish_clean(&repository, branch, &cut, &commit, "cherry-pick").await? {
+                return Ok(commit);
+            }
+        }
+        Err(busy(&format!("cherry-pick on branch '{branch}'")))
+    }
+}
+
+fn no_such_parent(number: i64) -> CatalogError {
+    CatalogError::refused(
+        ErrorKind::Invalid,
+        format!("given commit does not have the given parent number: parent {number}: validation error"),
+    )
+}
+
+impl Inner {
+    /// The three-way merge of trees, its nodes durable.
+    async fn merge_trees(
+        &self,
+        repository: &Repository,
+        trees: ThreeWay<NodeId>,
+        strategy: MergeStrategy,
+        context: &str,
+    ) -> Result<(NodeId, MergeSummary), CatalogError> {
+        let nodes = self.nodes(repository);
+        let mut paths: Vec<String> = Vec::new();
+        let mut resolve = |path: &[u8], _: ThreeWay<Option<&[u8]>>| match strategy {
+            MergeStrategy::SourceWins => Resolution::Source,
+            MergeStrategy::DestinationWins => Resolution::Destination,
+            MergeStrategy::None => {
+                if paths.len() < CONFLICTS_NAMED {
+                    paths.push(String::from_utf8_lossy(path).into_owned());
+                }
+                Resolution::Conflict
+            }
+        };
+        let merged = lakebed_tree::merge(nodes.clone(), trees, &ByContent, &mut resolve).await?;
+        if merged.conflicts > 0 {
+            return Err(CatalogError::Conflicts {
+                context: context.to_owned(),
+                count: merged.conflicts,
+                first: paths.first().cloned().unwrap_or_default(),
+                paths,
+            });
+        }
+        nodes.flush().await?;
+        let summary = MergeSummary {
+            added: merged.added,
+            removed: merged.removed,
+            changed: merged.changed,
+            conflicts: merged.resolved,
+        };
+        Ok((merged.root, summary))
+    }
+
+    /// A commit by revert or cherry-pick.
+    fn undo_commit(
+        &self,
+        head: &Arc<Commit>,
+        root: NodeId,
+        committer: &str,
+        message: String,
+        metadata: std::collections::BTreeMap<String, String>,
+    ) -> Commit {
+        Commit {
+            id: head.id,
+            parents: vec![head.id],
+            tree: Some(root),
+            committer: committer.to_owned(),
+            message,
+            created_secs: self.clock.now().secs(),
+            metadata,
+            generation: head.generation + 1,
+            version: COMMIT_VERSION,
+        }
+        .seal()
+    }
+
+    /// Publishes on a branch that was clean at the cut. False: moved, compute again.
+    async fn publish_clean(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        cut: &BranchState,
+        commit: &Commit,
+        operation: &'static str,
+    ) -> Result<bool, CatalogError> {
+        let publication = Publication {
+            from: cut,
+            run: &cut.sealed,
+            commit: Some(commit),
+            head: commit.id,
+            operation,
+            // Merges, reverts and picks are how a protected branch is changed.
+            protected_refused: false,
+        };
+        Ok(matches!(self.publish(repository, branch, &publication).await?, Published::Done))
     }
 }

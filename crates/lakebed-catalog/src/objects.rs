@@ -2,13 +2,143 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use lakebed_blocks::{BlockAddress, ByteRange, ByteStream};
-use lakebed_core::{BranchId, ObjectPath, RefExpr, RepositoryId};
+use hmac::{Hmac, KeyInit, Mac};
+use lakebed_blocks::{BlockAddress, ByteRange, ByteStream, PutOptions};
+use lakebed_core::{BranchId, ObjectName, ObjectPath, RefExpr, RepositoryId, Timestamp};
+use parking_lot::Mutex;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
+use crate::catalog::Inner;
+use crate::entry::MAX_ENTRY_BYTES;
+use crate::refs::Target;
+use crate::staging::{Along, Change, Writable, check_precondition};
 use crate::{
-    Catalog, CatalogError, CopyRequest, Entry, EntryBytes, EntryDraft, Precondition, StoredBody, WriteTicket,
+    Catalog, CatalogError, CopyRequest, Entry, EntryBytes, EntryDraft, ErrorKind, Precondition, Repository,
+    StoredBody, WriteTicket,
 };
+
+/// How long an issued address may be linked (`api-objects` §6).
+const ADDRESS_LIFE_SECS: i64 = 24 * 3600;
+
+/// A slice of `data/` belongs to one server for an hour or this many objects (`operations.md` 4.2).
+const SLICE_OBJECTS: u32 = 100_000;
+const SLICE_MILLIS: i64 = 3_600_000;
+
+/// The directory new objects of this server go to.
+#[derive(Default)]
+pub(crate) struct Slice {
+    current: Option<(ObjectName, Timestamp)>,
+    used: u32,
+}
+
+impl Inner {
+    /// A fresh address under a namespace: `data/<slice>/<object>`. Newer slices sort first; the object id carries its
+    /// creation time.
+    fn fresh_address(&self) -> String {
+        let now = self.clock.now();
+        let mut slice = self.slice.lock();
+        let stale = slice.current.is_none_or(|(_, since)| now.millis() - since.millis() > SLICE_MILLIS);
+        if stale || slice.used >= SLICE_OBJECTS {
+            *slice = Slice { current: Some((ObjectName::descending(now, &*self.entropy), now)), used: 0 };
+        }
+        slice.used += 1;
+        let name = slice.current.map(|(name, _)| name.to_string()).unwrap_or_default();
+        format!("data/{name}/{}", ObjectName::ascending(now, &*self.entropy))
+    }
+
+    fn sign_address(&self, address: &str) -> String {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.signing_key) else {
+            // HMAC takes keys of any length; an empty signature verifies nowhere.
+            return String::new();
+        };
+        mac.update(address.as_bytes());
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    }
+
+    /// The relative address behind one issued by us; refuses others inside the namespace.
+    fn verify_issued(&self, repository: &Repository, address: &str) -> Result<String, CatalogError> {
+        let refused = |why: &str| {
+            CatalogError::refused(
+                ErrorKind::Invalid,
+                format!(
+                    "physical address '{address}': {why}: ask for a new one: link address validation error"
+                ),
+            )
+        };
+        let (unsigned, signature) =
+            address.rsplit_once(',').ok_or_else(|| refused("it carries no signature"))?;
+        let right = self.sign_address(unsigned);
+        if right.is_empty() || !bool::from(right.as_bytes().ct_eq(signature.as_bytes())) {
+            return Err(refused("its signature is wrong"));
+        }
+        let relative = relative(&repository.storage_namespace, unsigned)
+            .ok_or_else(|| refused("it belongs to another repository"))?;
+        let name = unsigned.rsplit('/').next().and_then(|name| name.parse::<ObjectName>().ok());
+        let age = name.map_or(i64::MAX, |name| self.clock.now().secs() - name.ascending_secs());
+        if age > ADDRESS_LIFE_SECS {
+            return Err(refused("it is older than a day"));
+        }
+        Ok(relative.to_owned())
+    }
+
+    fn entry(
+        &self,
+        address: String,
+        draft: EntryDraft,
+        path: &ObjectPath,
+    ) -> Result<(Entry, EntryBytes), CatalogError> {
+        let entry = Entry {
+            address,
+            size: draft.size,
+            checksum: draft.checksum,
+            mtime_secs: draft.mtime.unwrap_or_else(|| self.clock.now()).secs(),
+            content_type: draft.content_type,
+            metadata: draft.metadata,
+            headers: draft.headers,
+        };
+        let bytes = entry.encode();
+        if bytes.as_bytes().len() > MAX_ENTRY_BYTES {
+            return Err(CatalogError::refused(
+                ErrorKind::Invalid,
+                format!(
+                    "'{path}': metadata and content type take {} bytes, at most {MAX_ENTRY_BYTES} are kept: \
+                     validation error",
+                    bytes.as_bytes().len()
+                ),
+            ));
+        }
+        Ok((entry, bytes))
+    }
+
+    /// Stages an entry at a ticket's path, with further checks and writes.
+    pub(crate) async fn stage_entry(
+        &self,
+        ticket: &WriteTicket,
+        address: String,
+        draft: EntryDraft,
+        along: &Along,
+    ) -> Result<Entry, CatalogError> {
+        let (entry, bytes) = self.entry(address, draft, &ticket.path)?;
+        let target = (&ticket.repository, &ticket.branch, &ticket.path);
+        let make = |_| Ok(Change::Put(bytes.clone()));
+        // The name may have been given to a new repository since the ticket: its bytes would lie elsewhere.
+        let (repository, _) = self.repository(&ticket.repository).await?;
+        if repository.incarnation != ticket.incarnation {
+            return Err(crate::catalog::repository_not_found(&ticket.repository));
+        }
+        self.stage(target, &ticket.precondition, ticket.force, along, &make, false).await?;
+        Ok(entry)
+    }
+}
+
+/// An address relative to a namespace, if it lies inside.
+fn relative<'a>(namespace: &str, address: &'a str) -> Option<&'a str> {
+    address.strip_prefix(namespace)?.strip_prefix('/')
+}
 
 impl Catalog {
     /// The entry of an object, in a branch's working state or a commit.
@@ -18,16 +148,31 @@ impl Catalog {
         expr: &RefExpr,
         path: &ObjectPath,
     ) -> Result<EntryBytes, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        let entry = match inner.target(&repository, expr).await? {
+            Target::Branch(state) => inner.working_entry_of(&repository, expr.base(), path, state).await?,
+            Target::Commit(commit) => match &commit.tree {
+                Some(tree) => lakebed_tree::lookup(&*inner.nodes(&repository), tree, path.as_bytes())
+                    .await?
+                    .map(EntryBytes::from_bytes),
+                None => None,
+            },
+        };
+        entry.ok_or_else(|| {
+            CatalogError::refused(ErrorKind::ObjectNotFound, format!("object '{path}' of '{expr}' not found"))
+        })
     }
-    /// The bytes at an entry's full address. [`ErrorKind::ObjectGone`](crate::ErrorKind) if the store has none.
+
+    /// The bytes at an entry's full address. [`ErrorKind::ObjectGone`] if the store has none.
     pub async fn read(
         &self,
         address: &BlockAddress,
         range: Option<ByteRange>,
     ) -> Result<ByteStream, CatalogError> {
-        unimplemented!()
+        Ok(self.inner.blocks.get(address, range).await?)
     }
+
     /// May this path be written? Checks repository, branch, protection, read-only and the precondition, and gives a
     /// fresh address. Nothing is promised until [`Catalog::link`].
     pub async fn begin_write(
@@ -38,8 +183,25 @@ impl Catalog {
         precondition: Precondition,
         force: bool,
     ) -> Result<WriteTicket, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let Writable { repository: record, state } = inner.writable(repository, branch, force).await?;
+        if precondition != Precondition::None {
+            let entry = inner.working_entry_of(&record, branch.as_str(), path, state).await?;
+            check_precondition(&precondition, entry.as_ref(), path)?;
+        }
+        let relative_address = inner.fresh_address();
+        Ok(WriteTicket {
+            repository: repository.clone(),
+            incarnation: record.incarnation,
+            branch: branch.clone(),
+            path: path.clone(),
+            address: BlockAddress::in_namespace(&record.storage_namespace, &relative_address),
+            relative_address,
+            precondition,
+            force,
+        })
     }
+
     /// Streams the bytes to the ticket's address, durably. `size_hint` is the length if known.
     pub async fn store_body(
         &self,
@@ -47,12 +209,17 @@ impl Catalog {
         body: ByteStream,
         size_hint: Option<u64>,
     ) -> Result<StoredBody, CatalogError> {
-        unimplemented!()
+        let options = PutOptions { if_absent: false, size_hint };
+        let stored = self.inner.blocks.put(&ticket.address, body, options).await?;
+        Ok(StoredBody { size: stored.size, md5: hex::encode(stored.md5) })
     }
+
     /// Stages an entry for the bytes at the ticket's address: one atomic, durable step.
     pub async fn link(&self, ticket: WriteTicket, draft: EntryDraft) -> Result<Entry, CatalogError> {
-        unimplemented!()
+        let address = ticket.relative_address.clone();
+        self.inner.stage_entry(&ticket, address, draft, &Along::default()).await
     }
+
     /// Stages an entry for an address given by the client: issued by [`Catalog::issue_address`] (signature and age are
     /// verified) or outside the namespace.
     pub async fn link_address(
@@ -61,12 +228,23 @@ impl Catalog {
         address: &str,
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
-        unimplemented!()
+        let repository = self.repository(&ticket.repository).await?;
+        let kept = if relative(&repository.storage_namespace, address).is_some() {
+            self.inner.verify_issued(&repository, address)?
+        } else {
+            self.check_scheme(address)?;
+            address.to_owned()
+        };
+        self.inner.stage_entry(&ticket, kept, draft, &Along::default()).await
     }
+
     /// A signed address inside the namespace for a client that writes the bytes itself.
     pub async fn issue_address(&self, repository: &RepositoryId) -> Result<String, CatalogError> {
-        unimplemented!()
+        let repository = self.repository(repository).await?;
+        let address = BlockAddress::in_namespace(&repository.storage_namespace, &self.inner.fresh_address());
+        Ok(format!("{address},{}", self.inner.sign_address(address.as_str())))
     }
+
     /// Registers any address of this store without checking it (`stageObject`).
     pub async fn stage_address(
         &self,
@@ -74,9 +252,28 @@ impl Catalog {
         address: &str,
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
-        unimplemented!()
+        self.check_scheme(address)?;
+        let repository = self.repository(&ticket.repository).await?;
+        let kept = relative(&repository.storage_namespace, address).unwrap_or(address).to_owned();
+        self.inner.stage_entry(&ticket, kept, draft, &Along::default()).await
     }
-    /// Deletes an object from a branch's working state; an absent one is fine.
+
+    fn check_scheme(&self, address: &str) -> Result<(), CatalogError> {
+        let scheme = self.inner.blocks.info().scheme;
+        let rest = address.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+        if rest.is_none_or(str::is_empty) {
+            return Err(CatalogError::refused(
+                ErrorKind::Invalid,
+                format!(
+                    "physical address '{address}': this server's store takes {scheme}://... addresses: \
+                     validation error"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Deletes an object from a branch's working state; an absent one is fine, whatever the precondition.
     pub async fn delete_object(
         &self,
         repository: &RepositoryId,
@@ -85,8 +282,14 @@ impl Catalog {
         precondition: Precondition,
         force: bool,
     ) -> Result<(), CatalogError> {
-        unimplemented!()
+        let target = (repository, branch, path);
+        let make = |_| Ok(Change::Delete);
+        match self.inner.stage(target, &precondition, force, &Along::default(), &make, false).await {
+            Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(()),
+            other => other,
+        }
     }
+
     /// Deletes many, each with its own result, in order.
     pub async fn delete_objects(
         &self,
@@ -95,12 +298,42 @@ impl Catalog {
         paths: &[ObjectPath],
         force: bool,
     ) -> Result<Vec<Result<(), CatalogError>>, CatalogError> {
-        unimplemented!()
+        // What holds for all is asked once; what lands in between is checked again by each transaction.
+        self.inner.repository(repository).await?;
+        let mut unique: Vec<&ObjectPath> = paths.iter().collect();
+        unique.sort_unstable();
+        unique.dedup();
+        let per_transaction = (self.inner.kv.limits().max_items / 2).clamp(1, 512);
+        let mut failed: BTreeMap<&ObjectPath, CatalogError> = BTreeMap::new();
+        for chunk in unique.chunks(per_transaction) {
+            if let Err(error) = self.inner.stage_deletes(repository, branch, chunk, force).await {
+                for path in chunk {
+                    failed.insert(path, CatalogError::refused(error.kind(), error.to_string()));
+                }
+            }
+        }
+        Ok(paths
+            .iter()
+            .map(|path| match failed.get(path) {
+                Some(error) => Err(CatalogError::refused(error.kind(), error.to_string())),
+                None => Ok(()),
+            })
+            .collect())
     }
+
     /// Copies an object; the bytes get an address of their own.
     pub async fn copy_object(&self, request: CopyRequest) -> Result<Entry, CatalogError> {
-        unimplemented!()
+        let source = self.stat(&request.source_repository, &request.source_ref, &request.source_path).await?;
+        let source = source.view().ok_or(CatalogError::Damaged { what: "entry" })?.to_entry();
+        let namespace = self.repository(&request.source_repository).await?.storage_namespace.clone();
+        let CopyRequest { repository, branch, path, precondition, force, replace, .. } = request;
+        let ticket = self.begin_write(&repository, &branch, &path, precondition, force).await?;
+        self.inner.blocks.copy(&source.full_address(&namespace), &ticket.address).await?;
+        let mut draft = replace.unwrap_or_else(|| source.to_draft());
+        (draft.size, draft.checksum, draft.mtime) = (source.size, source.checksum, None);
+        self.link(ticket, draft).await
     }
+
     /// Replaces the user metadata of an object, atomically against other writes to the path.
     pub async fn set_user_metadata(
         &self,
@@ -110,8 +343,45 @@ impl Catalog {
         metadata: BTreeMap<String, String>,
         force: bool,
     ) -> Result<Entry, CatalogError> {
-        unimplemented!()
+        self.update_entry(repository, branch, path, force, &|entry: &mut Entry| {
+            entry.metadata.clone_from(&metadata);
+        })
+        .await
     }
+
+    /// Changes what an object says of itself (not its bytes), atomically against other writes to the path.
+    pub async fn update_entry(
+        &self,
+        repository: &RepositoryId,
+        branch: &BranchId,
+        path: &ObjectPath,
+        force: bool,
+        change: &(dyn Fn(&mut Entry) + Sync),
+    ) -> Result<Entry, CatalogError> {
+        let result: Mutex<Option<Entry>> = Mutex::new(None);
+        let make = |current: Option<EntryBytes>| {
+            let current = current.ok_or_else(|| {
+                CatalogError::refused(ErrorKind::ObjectNotFound, format!("object '{path}' not found"))
+            })?;
+            let mut entry = current.view().ok_or(CatalogError::Damaged { what: "entry" })?.to_entry();
+            change(&mut entry);
+            let bytes = entry.encode();
+            if bytes.as_bytes().len() > MAX_ENTRY_BYTES {
+                return Err(CatalogError::refused(
+                    ErrorKind::Invalid,
+                    format!(
+                        "'{path}': metadata is too large, at most {MAX_ENTRY_BYTES} bytes: validation error"
+                    ),
+                ));
+            }
+            *result.lock() = Some(entry);
+            Ok(Change::Put(bytes))
+        };
+        let target = (repository, branch, path);
+        self.inner.stage(target, &Precondition::None, force, &Along::default(), &make, true).await?;
+        result.into_inner().ok_or(CatalogError::Damaged { what: "entry" })
+    }
+
     /// Stores small content and stages it: for sample data and tests.
     pub async fn put_bytes(
         &self,
@@ -121,6 +391,16 @@ impl Catalog {
         content_type: &str,
         bytes: Bytes,
     ) -> Result<Entry, CatalogError> {
-        unimplemented!()
+        let ticket = self.begin_write(repository, branch, path, Precondition::None, false).await?;
+        let size = bytes.len() as u64;
+        let body: ByteStream = Box::pin(futures::stream::iter([Ok(bytes)]));
+        let stored = self.store_body(&ticket, body, Some(size)).await?;
+        let draft = EntryDraft {
+            size: stored.size,
+            checksum: stored.md5,
+            content_type: content_type.to_owned(),
+            ..EntryDraft::default()
+        };
+        self.link(ticket, draft).await
     }
 }

@@ -1,8 +1,12 @@
 //! Tags (`versioning-api` §13).
 
 use lakebed_core::{RefExpr, RepositoryId, TagId};
+use lakebed_kv::{Check, Outcome, Transaction, Version};
 
-use crate::{Catalog, CatalogError, Page, PageRequest, Tag};
+use crate::catalog::Inner;
+use crate::publish::MOVE_ATTEMPTS;
+use crate::working::busy;
+use crate::{Catalog, CatalogError, ErrorKind, Page, PageRequest, Repository, Tag, keys, wire};
 
 impl Catalog {
     /// Makes a tag at the commit of `target`.
@@ -13,20 +17,54 @@ impl Catalog {
         target: &RefExpr,
         force: bool,
     ) -> Result<Tag, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        for _ in 0..MOVE_ATTEMPTS {
+            let (repository, pin) = inner.pinned(repository).await?;
+            Inner::check_writable(&repository, force)?;
+            let commit = inner.resolve(&repository, target).await?;
+            inner.name_is_free(&repository, tag.as_str(), "tag").await?;
+            let key = keys::tag(&repository.incarnation, tag);
+            let row = wire::RefRow { branch: None, tag: commit.id.as_bytes().to_vec() };
+            let transaction = Transaction::new()
+                .check(pin.0, pin.1)
+                .check(key.clone(), Check::Absent)
+                .put(key, wire::encode(&row))
+                .put(keys::tag_index(&repository.incarnation, tag.as_str()), "");
+            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                return Ok(Tag { id: tag.clone(), commit: commit.id });
+            }
+        }
+        Err(busy(&format!("create tag '{tag}'")))
     }
+
     /// The tag.
     pub async fn tag(&self, repository: &RepositoryId, tag: &TagId) -> Result<Tag, CatalogError> {
-        unimplemented!()
+        let (repository, _) = self.inner.repository(repository).await?;
+        Ok(self.inner.find_tag(&repository, tag).await?.0)
     }
+
     /// Tags by id.
     pub async fn list_tags(
         &self,
         repository: &RepositoryId,
         page: &PageRequest,
     ) -> Result<Page<Tag>, CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        let r = &repository.incarnation;
+        let index = |name: &str| keys::tag_index(r, name);
+        let names = inner.page_of_names(index, &page.prefix, &page.after, page.amount + 1).await?;
+        let wanted: Vec<_> = names.iter().map(|name| keys::reference(r, name)).collect();
+        let found = inner.kv.get_many(&wanted).await?;
+        let mut items = Vec::with_capacity(names.len());
+        for (name, row) in names.iter().zip(found) {
+            let Some(row) = row else { continue };
+            let row: wire::RefRow = wire::decode(&row.value, "ref")?;
+            items.push(Tag { id: name.parse()?, commit: wire::commit_id(&row.tag)? });
+        }
+        Ok(crate::repositories::page_of(items, page.amount, |tag| tag.id.to_string()))
     }
+
     /// Removes a tag.
     pub async fn delete_tag(
         &self,
@@ -34,6 +72,37 @@ impl Catalog {
         tag: &TagId,
         force: bool,
     ) -> Result<(), CatalogError> {
-        unimplemented!()
+        let inner = &self.inner;
+        let (repository, _) = inner.repository(repository).await?;
+        Inner::check_writable(&repository, force)?;
+        for _ in 0..MOVE_ATTEMPTS {
+            let (_, version) = inner.find_tag(&repository, tag).await?;
+            let key = keys::tag(&repository.incarnation, tag);
+            let transaction = Transaction::new()
+                .check(key.clone(), Check::Version(version))
+                .delete(key)
+                .delete(keys::tag_index(&repository.incarnation, tag.as_str()));
+            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                return Ok(());
+            }
+        }
+        Err(busy(&format!("delete tag '{tag}'")))
+    }
+}
+
+impl Inner {
+    async fn find_tag(&self, repository: &Repository, tag: &TagId) -> Result<(Tag, Version), CatalogError> {
+        let not_found = || {
+            CatalogError::refused(
+                ErrorKind::TagNotFound,
+                format!("tag '{tag}' of repository '{}' not found", repository.id),
+            )
+        };
+        let row = self.kv.get(&keys::tag(&repository.incarnation, tag)).await?.ok_or_else(not_found)?;
+        let decoded: wire::RefRow = wire::decode(&row.value, "ref")?;
+        if decoded.branch.is_some() {
+            return Err(not_found());
+        }
+        Ok((Tag { id: tag.clone(), commit: wire::commit_id(&decoded.tag)? }, row.version))
     }
 }

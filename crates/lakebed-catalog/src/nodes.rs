@@ -1,0 +1,125 @@
+//! Tree nodes over the object store, with one cache for all repositories.
+//!
+//! Ids are content hashes, so a cached node is never stale and may serve every repository; a *save* always goes to
+//! the repository's own namespace, because the bucket alone must be enough to rebuild it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lakebed_blocks::{BlockAddress, BlockError, BlockStore, PutOptions};
+use lakebed_core::NodeId;
+use lakebed_tree::{Node, NodeStore, TreeError};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use crate::EntryView;
+
+/// The most bytes a stored node may have; the tree's own bound is on the decompressed form.
+const MAX_STORED_NODE: usize = 1 << 20;
+
+/// How many node uploads one operation has under way.
+const UPLOADS_AT_ONCE: usize = 16;
+
+#[derive(Clone)]
+struct CachedNode {
+    node: Arc<Node>,
+    weight: u64,
+}
+
+#[derive(Clone)]
+struct ByMemory;
+
+impl Weighter<NodeId, CachedNode> for ByMemory {
+    fn weight(&self, _: &NodeId, node: &CachedNode) -> u64 {
+        node.weight
+    }
+}
+
+/// Parsed nodes, bounded by their memory.
+pub(crate) struct NodeCache(Cache<NodeId, CachedNode, ByMemory>);
+
+impl NodeCache {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let nodes = usize::try_from(bytes / (80 << 10)).unwrap_or(usize::MAX).max(16);
+        Self(Cache::with_weighter(nodes, bytes, ByMemory))
+    }
+}
+
+/// The nodes of one repository, as one operation sees them. Saves run in the background until
+/// [`NodeStore::flush`]; dropping it abandons them.
+pub(crate) struct Nodes {
+    blocks: Arc<dyn BlockStore>,
+    cache: Arc<NodeCache>,
+    /// `<namespace>/_lakebed/tree` or `<namespace>/_lakebed/layer/<L>`.
+    base: String,
+    uploads: Mutex<JoinSet<Result<(), BlockError>>>,
+}
+
+impl Nodes {
+    pub(crate) fn new(blocks: Arc<dyn BlockStore>, cache: Arc<NodeCache>, base: String) -> Arc<Self> {
+        Arc::new(Self { blocks, cache, base, uploads: Mutex::default() })
+    }
+
+    fn address(&self, id: &NodeId) -> BlockAddress {
+        let hex = id.to_hex();
+        BlockAddress::new(format!("{}/{}/{hex}", self.base, &hex[..2]))
+    }
+}
+
+fn store_error(error: &impl std::fmt::Display) -> TreeError {
+    TreeError::Store(error.to_string().into())
+}
+
+fn finished(result: Result<Result<(), BlockError>, tokio::task::JoinError>) -> Result<(), TreeError> {
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(store_error(&error)),
+        Err(error) => Err(store_error(&error)),
+    }
+}
+
+#[async_trait]
+impl NodeStore for Nodes {
+    async fn load(&self, id: &NodeId) -> Result<Arc<Node>, TreeError> {
+        let load = async {
+            let stored = match self.blocks.get_bytes(&self.address(id), MAX_STORED_NODE).await {
+                Ok(stored) => stored,
+                Err(BlockError::NotFound(_)) => return Err(TreeError::Missing(*id)),
+                Err(error) => return Err(store_error(&error)),
+            };
+            let node = Arc::new(Node::decode(id, &stored)?);
+            let weight = node.size_in_memory() as u64;
+            Ok(CachedNode { node, weight })
+        };
+        Ok(self.cache.0.get_or_insert_async(id, load).await?.node)
+    }
+
+    async fn save(&self, id: NodeId, stored: Bytes, node: Arc<Node>) -> Result<(), TreeError> {
+        let weight = node.size_in_memory() as u64;
+        self.cache.0.insert(id, CachedNode { node, weight });
+        let mut uploads = self.uploads.lock().await;
+        while uploads.len() >= UPLOADS_AT_ONCE {
+            if let Some(result) = uploads.join_next().await {
+                finished(result)?;
+            }
+        }
+        let (blocks, address) = (self.blocks.clone(), self.address(&id));
+        uploads.spawn(async move { blocks.put_bytes(&address, stored, PutOptions::default()).await });
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), TreeError> {
+        let mut uploads = self.uploads.lock().await;
+        while let Some(result) = uploads.join_next().await {
+            finished(result)?;
+        }
+        Ok(())
+    }
+
+    fn object_size(&self, value: &[u8]) -> u64 {
+        EntryView::parse(value).map_or(0, |entry| entry.size)
+    }
+}

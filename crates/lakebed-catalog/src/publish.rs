@@ -1,0 +1,288 @@
+//! Seal and publish: the two transactions by which a branch moves (`protocol.md`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lakebed_blocks::{BlockAddress, PutOptions};
+use lakebed_core::{BranchId, CommitId, Incarnation, LayerId};
+use lakebed_kv::{Check, Outcome, Transaction};
+
+use crate::branch_state::{BranchState, Content, Mask, Sealed};
+use crate::catalog::Inner;
+use crate::working::busy;
+use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
+
+/// How often a head-moving operation computes again because something else moved the branch.
+pub(crate) const MOVE_ATTEMPTS: usize = 50;
+
+/// More sealed layers than this are folded before another is added.
+pub(crate) const MOST_SEALED: usize = 8;
+
+/// What a publish was computed from, and what it brings.
+pub(crate) struct Publication<'a> {
+    /// The state the result was computed on: head and reset count must still be these.
+    pub(crate) from: &'a BranchState,
+    /// The run of oldest sealed layers the result contains.
+    pub(crate) run: &'a [Sealed],
+    /// The new head, made durable here; `None` moves to `head` which exists already.
+    pub(crate) commit: Option<&'a Commit>,
+    /// The new head's id.
+    pub(crate) head: CommitId,
+    /// For the reflog.
+    pub(crate) operation: &'static str,
+    /// Refuse if the branch is protected by then.
+    pub(crate) protected_refused: bool,
+}
+
+/// How a publish ended.
+pub(crate) enum Published {
+    /// The head is the new commit.
+    Done,
+    /// Head, reset count or layers are not those computed from: compute again.
+    Moved,
+}
+
+impl Inner {
+    /// Closes the current layer: a fresh gate and a fresh layer, in one transaction (the cut). A layer without rows
+    /// stays. Answers the state with everything staged before the call among the sealed layers.
+    pub(crate) async fn seal(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+    ) -> Result<Arc<BranchState>, CatalogError> {
+        for _ in 0..MOVE_ATTEMPTS {
+            let state = self.branch(repository, branch).await?;
+            let rows = lakebed_kv::KeyRange::prefix(&keys::row(&state.current, b""));
+            if self.kv.scan(&rows, 1).await?.is_empty() {
+                return Ok(state);
+            }
+            if state.sealed.len() >= MOST_SEALED {
+                self.fold(repository, &state).await?;
+                continue;
+            }
+            let mut next = state.as_ref().clone();
+            next.sealed.push(Sealed::rows(state.current));
+            match self.renew(&state, next, Vec::new()).await? {
+                Some(sealed) => return Ok(sealed),
+                None => continue,
+            }
+        }
+        Err(busy(&format!("branch '{branch}'")))
+    }
+
+    /// Replaces gate and current layer of `old` by fresh ones in `next` and writes it, if the record is still `old`.
+    /// `dead` layers go to the sweeper. `None`: the record changed, or the outcome is unknown; read it again (sealing
+    /// twice is harmless).
+    pub(crate) async fn renew(
+        &self,
+        old: &BranchState,
+        mut next: BranchState,
+        dead: Vec<(Bytes, Bytes)>,
+    ) -> Result<Option<Arc<BranchState>>, CatalogError> {
+        next.gate = Incarnation::random(&*self.entropy);
+        next.current = LayerId::random(&*self.entropy);
+        let mut transaction = Transaction::new()
+            .check(old.key.clone(), Check::Version(old.version))
+            .put(old.key.clone(), next.encode())
+            .put(keys::layer(&next.current), "");
+        for i in 0..self.kv.limits().gate_spread.max(1) {
+            transaction = transaction.delete(keys::gate(&old.gate, i)).put(keys::gate(&next.gate, i), "");
+        }
+        for (key, value) in dead {
+            transaction = transaction.put(key, value);
+        }
+        match self.kv.transact(transaction).await? {
+            Outcome::Done(version) => {
+                next.version = version;
+                Ok(Some(Arc::new(next)))
+            }
+            Outcome::Refused(_) | Outcome::Unknown => Ok(None),
+        }
+    }
+
+    /// A barrier: a fresh gate, layers stay. Whoever lands a write afterwards has read the rules after it.
+    pub(crate) async fn barrier(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+    ) -> Result<(), CatalogError> {
+        for _ in 0..MOVE_ATTEMPTS {
+            let Some(state) = self.find_branch(repository, branch.as_str()).await? else {
+                return Ok(());
+            };
+            let mut next = state.as_ref().clone();
+            next.gate = Incarnation::random(&*self.entropy);
+            let mut transaction = Transaction::new()
+                .check(state.key.clone(), Check::Version(state.version))
+                .put(state.key.clone(), next.encode());
+            for i in 0..self.kv.limits().gate_spread.max(1) {
+                transaction =
+                    transaction.delete(keys::gate(&state.gate, i)).put(keys::gate(&next.gate, i), "");
+            }
+            if let Outcome::Done(_) = self.kv.transact(transaction).await? {
+                return Ok(());
+            }
+        }
+        Err(busy(&format!("branch '{branch}'")))
+    }
+
+    /// Drops uncommitted changes: everything, or what a mask covers. One transaction, one instant.
+    pub(crate) async fn reset_layers(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        mask: Option<Mask>,
+    ) -> Result<(), CatalogError> {
+        for _ in 0..MOVE_ATTEMPTS {
+            let state = self.branch(repository, branch).await?;
+            if mask.is_some() && state.sealed.len() + 2 > MOST_SEALED {
+                self.fold(repository, &state).await?;
+                continue;
+            }
+            let mut next = state.as_ref().clone();
+            next.reset_count += 1;
+            let dead = match &mask {
+                None => {
+                    next.sealed.clear();
+                    let current = (keys::dead_layer(&state.current), Bytes::new());
+                    dead_rows(&repository.storage_namespace, &state.sealed).chain([current]).collect()
+                }
+                Some(mask) => {
+                    next.sealed.push(Sealed::rows(state.current));
+                    next.sealed.push(Sealed {
+                        id: LayerId::random(&*self.entropy),
+                        content: Content::Mask(mask.clone()),
+                        inputs: Vec::new(),
+                    });
+                    Vec::new()
+                }
+            };
+            if self.renew(&state, next, dead).await?.is_some() {
+                self.sweep.notify_one();
+                return Ok(());
+            }
+        }
+        Err(busy(&format!("branch '{branch}'")))
+    }
+
+    /// Writes a commit as an object, so that the bucket alone is enough to rebuild the repository. Durable when it
+    /// answers; must come before the publish and after the commit's nodes.
+    pub(crate) async fn store_commit(
+        &self,
+        repository: &Repository,
+        commit: &Commit,
+    ) -> Result<(), CatalogError> {
+        let key = format!("_lakebed/commits/{}", commit.id);
+        let address = BlockAddress::in_namespace(&repository.storage_namespace, &key);
+        let bytes = wire::encode(&wire::CommitRow::of(commit));
+        self.blocks.put_bytes(&address, bytes, PutOptions::default()).await?;
+        Ok(())
+    }
+
+    /// Moves the head: the only way it moves. The commit's nodes must be durable.
+    pub(crate) async fn publish(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        publication: &Publication<'_>,
+    ) -> Result<Published, CatalogError> {
+        let Publication { from, run, commit, head, operation, protected_refused } = publication;
+        if let Some(commit) = commit {
+            self.store_commit(repository, commit).await?;
+        }
+        for _ in 0..MOVE_ATTEMPTS {
+            let state = self.branch(repository, branch).await?;
+            if state.incarnation != from.incarnation {
+                return Err(CatalogError::refused(
+                    ErrorKind::BranchNotFound,
+                    format!("branch '{branch}' not found: it was deleted meanwhile"),
+                ));
+            }
+            if *protected_refused && self.is_protected(repository, branch).await? {
+                return Err(CatalogError::refused(
+                    ErrorKind::Protected,
+                    format!("cannot commit to protected branch '{branch}': merge into it instead"),
+                ));
+            }
+            if state.head != from.head || state.reset_count != from.reset_count {
+                return Ok(Published::Moved);
+            }
+            let Some(sealed) = state.without_run(run) else { return Ok(Published::Moved) };
+            let gone = &state.sealed[..state.sealed.len() - sealed.len()];
+            let mut next = state.as_ref().clone();
+            next.head = *head;
+            next.sealed = sealed;
+            next.sequence += 1;
+            let id = Incarnation::random(&*self.entropy);
+            let reflog = wire::ReflogRow {
+                old_head: state.head.as_bytes().to_vec(),
+                new_head: head.as_bytes().to_vec(),
+                operation: (*operation).to_owned(),
+                at_ms: self.clock.now().millis(),
+            };
+            let mut transaction = Transaction::new()
+                .check(state.key.clone(), Check::Version(state.version))
+                .check(keys::operation(&id), Check::Absent)
+                .put(keys::operation(&id), Self::outcome(true))
+                .put(keys::expiry(self.clock.now(), &keys::operation(&id)), "")
+                .put(state.key.clone(), next.encode())
+                .put(keys::reflog(&state.incarnation, next.sequence), wire::encode(&reflog));
+            if let Some(commit) = commit {
+                let key = keys::commit(&repository.incarnation, &commit.id);
+                transaction = transaction.put(key, wire::encode(&wire::CommitRow::of(commit)));
+            }
+            for (key, value) in dead_rows(&repository.storage_namespace, gone) {
+                transaction = transaction.put(key, value);
+            }
+            let swept = !gone.is_empty();
+            let happened = match self.kv.transact(transaction).await? {
+                Outcome::Done(_) => true,
+                Outcome::Refused(_) => false,
+                Outcome::Unknown => self.settle(&id).await?,
+            };
+            if happened {
+                if swept {
+                    self.sweep.notify_one();
+                }
+                return Ok(Published::Done);
+            }
+        }
+        Err(busy(&format!("branch '{branch}'")))
+    }
+
+    /// The value of an `op` row: whether it happened.
+    fn outcome(happened: bool) -> Bytes {
+        Bytes::from_static(if happened { b"1" } else { b"0" })
+    }
+
+    /// Finds out whether a publish of unknown outcome happened; makes sure that it never will if it did not yet.
+    async fn settle(&self, id: &Incarnation) -> Result<bool, CatalogError> {
+        let key = keys::operation(id);
+        for _ in 0..MOVE_ATTEMPTS {
+            match self.kv.get(&key).await? {
+                Some(row) => return Ok(row.value.first() == Some(&b'1')),
+                None => {}
+            }
+            let void = Transaction::new()
+                .check(key.clone(), Check::Absent)
+                .put(key.clone(), Self::outcome(false))
+                .put(keys::expiry(self.clock.now(), &key), "");
+            if let Outcome::Done(_) = self.kv.transact(void).await? {
+                return Ok(false);
+            }
+        }
+        Err(busy("publish: its outcome is unknown"))
+    }
+}
+
+/// The `dead` rows of layers that leave. A layer's tree is found again by the namespace its row remembers.
+pub(crate) fn dead_rows<'a>(
+    namespace: &'a str,
+    layers: &'a [Sealed],
+) -> impl Iterator<Item = (Bytes, Bytes)> + use<'a> {
+    layers.iter().filter_map(move |layer| match layer.content {
+        Content::Rows => Some((keys::dead_layer(&layer.id), Bytes::new())),
+        Content::Tree(_) => Some((keys::dead_layer(&layer.id), Bytes::copy_from_slice(namespace.as_bytes()))),
+        Content::Mask(_) => None,
+    })
+}

@@ -1,0 +1,175 @@
+//! The sweeper: takes what committed, reset and deleted layers left behind (`protocol.md`, Who recovers what).
+//!
+//! Everything it removes was made unreachable by a transaction before; it may stop anywhere and be begun again. A
+//! layer's descriptor goes before its rows, so a reader that used the layer notices.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lakebed_blocks::BlockAddress;
+use lakebed_core::{Incarnation, LayerId};
+use lakebed_kv::{KeyRange, Transaction};
+use tokio::task::JoinHandle;
+
+use crate::catalog::Inner;
+use crate::publish::dead_rows;
+use crate::{Catalog, CatalogError, keys, wire};
+
+/// Rows removed by one transaction.
+const BATCH: usize = 256;
+
+/// How long the outcome of a publish or of a completed upload is kept for whoever did not hear it.
+const OUTCOME_LIFE_MILLIS: i64 = 24 * 3600 * 1000;
+
+/// How often the sweeper looks without being called.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Runs until the catalog is dropped or the task is aborted.
+pub(crate) fn spawn(catalog: Weak<Inner>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            let Some(inner) = catalog.upgrade() else { return };
+            if let Err(error) = inner.sweep_once().await {
+                tracing::warn!(%error, "sweeping dead layers failed; trying again later");
+            }
+            let called = inner.sweep.clone();
+            drop(inner);
+            tokio::select! {
+                () = called.notified() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+        }
+    })
+}
+
+impl Catalog {
+    /// One round of the sweeper, for tests and simulations that run without the background task.
+    pub async fn sweep_once(&self) -> Result<(), CatalogError> {
+        self.inner.sweep_once().await
+    }
+}
+
+impl Inner {
+    pub(crate) async fn sweep_once(&self) -> Result<(), CatalogError> {
+        self.sweep_repositories().await?;
+        self.sweep_layers().await?;
+        self.sweep_expired().await
+    }
+
+    async fn sweep_layers(&self) -> Result<(), CatalogError> {
+        let mut range = KeyRange::prefix(&keys::dead_layers());
+        loop {
+            let dead = self.kv.scan(&range, BATCH).await?;
+            for row in &dead {
+                if let Some(layer) = LayerId::from_slice(&row.key[1..]) {
+                    self.kv.transact(Transaction::new().delete(keys::layer(&layer))).await?;
+                    self.delete_range(KeyRange::prefix(&keys::row(&layer, b""))).await?;
+                    if !row.value.is_empty() {
+                        self.sweep_layer_tree(&row.value, &layer).await?;
+                    }
+                }
+                self.kv.transact(Transaction::new().delete(row.key.clone())).await?;
+            }
+            match dead.last() {
+                Some(last) if dead.len() == BATCH => range.start = after(&last.key),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Deletes the nodes of a folded layer; `namespace` is what its `dead` row remembers.
+    async fn sweep_layer_tree(&self, namespace: &[u8], layer: &LayerId) -> Result<(), CatalogError> {
+        let Ok(namespace) = std::str::from_utf8(namespace) else { return Ok(()) };
+        let prefix = BlockAddress::in_namespace(namespace, &format!("_lakebed/layer/{layer}/"));
+        loop {
+            let nodes = self.blocks.list(&prefix, None, BATCH).await?;
+            let addresses: Vec<BlockAddress> = nodes.into_iter().map(|node| node.address).collect();
+            for result in self.blocks.delete(&addresses).await {
+                result?;
+            }
+            if addresses.len() < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn sweep_expired(&self) -> Result<(), CatalogError> {
+        let mut range = keys::expiries_before(self.clock.now().plus_millis(-OUTCOME_LIFE_MILLIS));
+        loop {
+            let rows = self.kv.scan(&range, BATCH).await?;
+            let Some(last) = rows.last().map(|row| row.key.clone()) else { return Ok(()) };
+            let mut transaction = Transaction::new();
+            for row in &rows {
+                let target = row.key.slice(keys::EXPIRING_AT..);
+                transaction = transaction.delete(target).delete(row.key.clone());
+            }
+            self.kv.transact(transaction).await?;
+            if rows.len() < BATCH {
+                return Ok(());
+            }
+            range.start = after(&last);
+        }
+    }
+
+    /// Removes what deleted repositories left: gates and refs first, so that no late write lands, then the rest.
+    async fn sweep_repositories(&self) -> Result<(), CatalogError> {
+        for dead in self.kv.scan(&KeyRange::prefix(&keys::dead_repositories()), BATCH).await? {
+            let Some(r) = Incarnation::from_slice(&dead.key[1..]) else { continue };
+            let namespace = String::from_utf8_lossy(&dead.value).into_owned();
+            let refs = KeyRange::prefix(&keys::reference(&r, ""));
+            loop {
+                let rows = self.kv.scan(&refs, BATCH).await?;
+                for row in &rows {
+                    let decoded: wire::RefRow = wire::decode(&row.value, "ref")?;
+                    let mut transaction = Transaction::new().delete(row.key.clone());
+                    if let Some(branch) = &decoded.branch {
+                        let state =
+                            crate::branch_state::BranchState::from_row(branch, row.key.clone(), row.version)?;
+                        for i in 0..self.kv.limits().gate_spread.max(1) {
+                            transaction = transaction.delete(keys::gate(&state.gate, i));
+                        }
+                        transaction = transaction.put(keys::dead_layer(&state.current), "");
+                        for (key, value) in dead_rows(&namespace, &state.sealed) {
+                            transaction = transaction.put(key, value);
+                        }
+                    }
+                    self.kv.transact(transaction).await?;
+                }
+                if rows.len() < BATCH {
+                    break;
+                }
+            }
+            for range in keys::of_repository(&r) {
+                self.delete_range(range).await?;
+            }
+            self.kv.transact(Transaction::new().delete(dead.key)).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes every row of a range, a bounded batch at a time.
+    async fn delete_range(&self, mut range: KeyRange) -> Result<(), CatalogError> {
+        loop {
+            let rows = self.kv.scan(&range, BATCH).await?;
+            let Some(last) = rows.last().map(|row| row.key.clone()) else { return Ok(()) };
+            let mut transaction = Transaction::new();
+            let more = rows.len() == BATCH;
+            for row in rows {
+                transaction = transaction.delete(row.key);
+            }
+            self.kv.transact(transaction).await?;
+            if !more {
+                return Ok(());
+            }
+            // Go on behind what was deleted: its tombstones need not be walked again.
+            range.start = after(&last);
+        }
+    }
+}
+
+fn after(key: &Bytes) -> Bytes {
+    let mut next = key.to_vec();
+    next.push(0);
+    next.into()
+}

@@ -1,0 +1,290 @@
+//! Stored forms of the catalog's records: protobuf, with room to evolve. Fields are never renumbered.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lakebed_core::{CommitId, Incarnation, LayerId, NodeId, RepositoryId, Timestamp};
+use prost::Message;
+
+use crate::{CatalogError, Commit, EntryDraft, Repository};
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RepositoryRow {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) incarnation: Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub(crate) storage_namespace: String,
+    #[prost(string, tag = "3")]
+    pub(crate) default_branch: String,
+    #[prost(int64, tag = "4")]
+    pub(crate) created_ms: i64,
+    #[prost(bool, tag = "5")]
+    pub(crate) read_only: bool,
+    #[prost(bool, tag = "6")]
+    pub(crate) bare: bool,
+    #[prost(btree_map = "string, string", tag = "7")]
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RefRow {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) branch: Option<BranchRow>,
+    /// The commit of a tag.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) tag: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BranchRow {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) incarnation: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) head: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) current: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) gate: Vec<u8>,
+    /// Oldest first.
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) sealed: Vec<SealedRow>,
+    #[prost(uint64, tag = "6")]
+    pub(crate) reset_count: u64,
+    #[prost(uint64, tag = "7")]
+    pub(crate) sequence: u64,
+    #[prost(bool, tag = "8")]
+    pub(crate) hidden: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SealedRow {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) id: Vec<u8>,
+    /// A mask over this prefix instead of rows.
+    #[prost(string, optional, tag = "2")]
+    pub(crate) mask_prefix: Option<String>,
+    /// A mask over this one path instead of rows.
+    #[prost(string, optional, tag = "3")]
+    pub(crate) mask_path: Option<String>,
+    /// An immutable tree instead of rows.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) tree: Vec<u8>,
+    /// The layers folded into this one.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub(crate) inputs: Vec<Vec<u8>>,
+}
+
+/// The hashed part of a commit. Encoded with ascending fields and sorted maps, so equal commits have equal bytes.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CommitRecord {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub(crate) parents: Vec<Vec<u8>>,
+    /// Empty for the root commit of a new repository.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) tree: Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub(crate) committer: String,
+    #[prost(string, tag = "4")]
+    pub(crate) message: String,
+    #[prost(sint64, tag = "5")]
+    pub(crate) created_secs: i64,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(crate) metadata: BTreeMap<String, String>,
+    #[prost(uint32, tag = "7")]
+    pub(crate) version: u32,
+}
+
+/// A commit as stored: the record and what is outside its hash.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CommitRow {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) record: Option<CommitRecord>,
+    #[prost(uint64, tag = "2")]
+    pub(crate) generation: u64,
+    /// The id, for records whose id was given by a client and is not ours to compute.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ReflogRow {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) old_head: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) new_head: Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub(crate) operation: String,
+    #[prost(int64, tag = "4")]
+    pub(crate) at_ms: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct UploadRow {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    #[prost(string, tag = "2")]
+    pub(crate) branch: String,
+    #[prost(string, tag = "3")]
+    pub(crate) path: String,
+    /// Relative physical address.
+    #[prost(string, tag = "4")]
+    pub(crate) address: String,
+    /// The store's own name for the upload.
+    #[prost(string, tag = "5")]
+    pub(crate) store_upload: String,
+    #[prost(int64, tag = "6")]
+    pub(crate) initiated_ms: i64,
+    #[prost(string, tag = "7")]
+    pub(crate) content_type: String,
+    #[prost(btree_map = "string, string", tag = "8")]
+    pub(crate) metadata: BTreeMap<String, String>,
+    #[prost(btree_map = "string, string", tag = "9")]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Numbers and ETags of the parts being joined; non-empty = completing.
+    #[prost(string, tag = "10")]
+    pub(crate) completing: String,
+    /// The entry made; non-empty = done.
+    #[prost(bytes = "vec", tag = "11")]
+    pub(crate) done: Vec<u8>,
+    #[prost(int64, tag = "12")]
+    pub(crate) done_ms: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PartRow {
+    #[prost(uint64, tag = "1")]
+    pub(crate) size: u64,
+    #[prost(string, tag = "2")]
+    pub(crate) md5: String,
+    #[prost(string, tag = "3")]
+    pub(crate) tag: String,
+    #[prost(int64, tag = "4")]
+    pub(crate) modified_ms: i64,
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub(crate) checksums: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RulesRow {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) patterns: Vec<String>,
+}
+
+/// Decodes a stored record.
+pub(crate) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, CatalogError> {
+    M::decode(bytes).map_err(|_| CatalogError::Damaged { what })
+}
+
+/// Encodes a record.
+pub(crate) fn encode<M: Message>(message: &M) -> Bytes {
+    message.encode_to_vec().into()
+}
+
+pub(crate) fn id16(bytes: &[u8], what: &'static str) -> Result<Incarnation, CatalogError> {
+    Incarnation::from_slice(bytes).ok_or(CatalogError::Damaged { what })
+}
+
+pub(crate) fn layer_id(bytes: &[u8]) -> Result<LayerId, CatalogError> {
+    LayerId::from_slice(bytes).ok_or(CatalogError::Damaged { what: "layer id" })
+}
+
+pub(crate) fn commit_id(bytes: &[u8]) -> Result<CommitId, CatalogError> {
+    let bytes = bytes.try_into().map_err(|_| CatalogError::Damaged { what: "commit id" })?;
+    Ok(CommitId::from_bytes(bytes))
+}
+
+pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId, CatalogError> {
+    let bytes = bytes.try_into().map_err(|_| CatalogError::Damaged { what: "tree id" })?;
+    Ok(NodeId::from_bytes(bytes))
+}
+
+impl RepositoryRow {
+    pub(crate) fn to_repository(&self, id: &RepositoryId) -> Result<Repository, CatalogError> {
+        Ok(Repository {
+            id: id.clone(),
+            incarnation: id16(&self.incarnation, "repository")?,
+            storage_namespace: self.storage_namespace.clone(),
+            default_branch: self.default_branch.clone(),
+            created: Timestamp::from_millis(self.created_ms),
+            read_only: self.read_only,
+            bare: self.bare,
+            metadata: self.metadata.clone(),
+        })
+    }
+}
+
+impl From<&Repository> for RepositoryRow {
+    fn from(repository: &Repository) -> Self {
+        Self {
+            incarnation: repository.incarnation.as_bytes().to_vec(),
+            storage_namespace: repository.storage_namespace.clone(),
+            default_branch: repository.default_branch.clone(),
+            created_ms: repository.created.millis(),
+            read_only: repository.read_only,
+            bare: repository.bare,
+            metadata: repository.metadata.clone(),
+        }
+    }
+}
+
+/// Domain separation of commit ids, with the format's number.
+const COMMIT_DOMAIN: &[u8] = b"lakebed commit 1\0";
+
+impl CommitRecord {
+    pub(crate) fn id(&self) -> CommitId {
+        let mut bytes = COMMIT_DOMAIN.to_vec();
+        bytes.extend_from_slice(&self.encode_to_vec());
+        CommitId::digest(&bytes)
+    }
+}
+
+impl CommitRow {
+    pub(crate) fn of(commit: &Commit) -> Self {
+        let record = CommitRecord {
+            parents: commit.parents.iter().map(|p| p.as_bytes().to_vec()).collect(),
+            tree: commit.tree.map(|t| t.as_bytes().to_vec()).unwrap_or_default(),
+            committer: commit.committer.clone(),
+            message: commit.message.clone(),
+            created_secs: commit.created_secs,
+            metadata: commit.metadata.clone(),
+            version: commit.version,
+        };
+        Self { record: Some(record), generation: commit.generation, id: commit.id.as_bytes().to_vec() }
+    }
+
+    pub(crate) fn to_commit(&self) -> Result<Commit, CatalogError> {
+        let record = self.record.as_ref().ok_or(CatalogError::Damaged { what: "commit" })?;
+        Ok(Commit {
+            id: commit_id(&self.id)?,
+            parents: record.parents.iter().map(|p| commit_id(p)).collect::<Result<_, _>>()?,
+            tree: if record.tree.is_empty() { None } else { Some(node_id(&record.tree)?) },
+            committer: record.committer.clone(),
+            message: record.message.clone(),
+            created_secs: record.created_secs,
+            metadata: record.metadata.clone(),
+            generation: self.generation,
+            version: record.version,
+        })
+    }
+}
+
+impl Commit {
+    /// A commit of these fields, with the id they give.
+    pub(crate) fn seal(mut self) -> Self {
+        if let Some(record) = CommitRow::of(&self).record {
+            self.id = record.id();
+        }
+        self
+    }
+}
+
+impl UploadRow {
+    pub(crate) fn draft(&self) -> EntryDraft {
+        EntryDraft {
+            content_type: self.content_type.clone(),
+            metadata: self.metadata.clone(),
+            headers: self.headers.clone(),
+            ..EntryDraft::default()
+        }
+    }
+}

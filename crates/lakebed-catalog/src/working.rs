@@ -1,0 +1,217 @@
+//! The working state of a ref: the head's tree, and for a branch its staged layers on top.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lakebed_core::{LayerId, NodeId};
+use lakebed_tree::Cursor;
+
+use crate::branch_state::{BranchState, Content, Sealed};
+use crate::catalog::Inner;
+use crate::layers::{Decision, LayerStack, row_decision};
+use crate::nodes::Nodes;
+use crate::{CatalogError, ErrorKind, Repository, keys};
+
+/// How often a read is begun anew because a layer it used was committed and dropped meanwhile.
+pub(crate) const READ_ATTEMPTS: usize = 100;
+
+impl Inner {
+    /// The tree nodes of a repository.
+    pub(crate) fn nodes(&self, repository: &Repository) -> Arc<Nodes> {
+        let base = format!("{}/_lakebed/tree", repository.storage_namespace);
+        Nodes::new(self.blocks.clone(), self.nodes.clone(), base)
+    }
+
+    /// The nodes of a layer's tree.
+    pub(crate) fn layer_nodes(&self, repository: &Repository, layer: &LayerId) -> Arc<Nodes> {
+        let base = format!("{}/_lakebed/layer/{layer}", repository.storage_namespace);
+        Nodes::new(self.blocks.clone(), self.nodes.clone(), base)
+    }
+
+    /// The layers of a branch, `current` included if asked for.
+    pub(crate) fn stack(
+        &self,
+        repository: &Repository,
+        current: Option<LayerId>,
+        sealed: &[Sealed],
+    ) -> LayerStack {
+        LayerStack::new(&self.kv, current, sealed, |layer, root| {
+            Cursor::new(self.layer_nodes(repository, &layer.id), root)
+        })
+    }
+
+    /// The tree of a commit.
+    pub(crate) async fn tree_of(
+        &self,
+        repository: &Repository,
+        commit: &lakebed_core::CommitId,
+    ) -> Result<NodeId, CatalogError> {
+        let commit = self.commit(repository, commit).await?;
+        Ok(commit.tree.unwrap_or_else(lakebed_tree::empty_tree))
+    }
+
+    /// What the layers of a branch say of one path, with the version of the row in the current layer.
+    /// One consistent round trip; `Err(None)`-like restarts are the caller's: `Ok(None)` means a layer was dropped
+    /// meanwhile and the branch must be read again.
+    pub(crate) async fn staged(
+        &self,
+        repository: &Repository,
+        state: &BranchState,
+        path: &[u8],
+    ) -> Result<Option<Staged>, CatalogError> {
+        let mut wanted = Vec::with_capacity(2 * (state.sealed.len() + 1));
+        wanted.push(keys::row(&state.current, path));
+        for layer in &state.sealed {
+            wanted.push(keys::row(&layer.id, path));
+        }
+        let rows = state.sealed.len() + 1;
+        wanted.extend(state.layer_keys());
+        let found = self.kv.get_many(&wanted).await?;
+        let current = found[0].clone();
+        let row_version = current.as_ref().map(|row| row.version);
+        if let Some(row) = current {
+            return Ok(Some(Staged { decision: Some(row_decision(&row.value)?), row_version }));
+        }
+        if found[rows..].iter().any(Option::is_none) {
+            return Ok(None);
+        }
+        let mut decision = None;
+        for (layer, row) in state.sealed.iter().zip(&found[1..rows]).rev() {
+            match &layer.content {
+                Content::Rows => match row {
+                    Some(row) => decision = Some(row_decision(&row.value)?),
+                    None => continue,
+                },
+                Content::Tree(root) => {
+                    let nodes = self.layer_nodes(repository, &layer.id);
+                    match lakebed_tree::lookup(&*nodes, root, path).await? {
+                        Some(value) => decision = Some(row_decision(&value)?),
+                        None => continue,
+                    }
+                }
+                Content::Mask(mask) if mask.covers(path) => {}
+                Content::Mask(_) => continue,
+            }
+            break;
+        }
+        Ok(Some(Staged { decision, row_version }))
+    }
+
+    /// The entry at a path in the working state of a branch.
+    pub(crate) async fn working_entry(
+        &self,
+        repository: &Repository,
+        state: &BranchState,
+        path: &[u8],
+    ) -> Result<Option<(Option<Bytes>, Option<lakebed_kv::Version>)>, CatalogError> {
+        let Some(staged) = self.staged(repository, state, path).await? else {
+            return Ok(None);
+        };
+        let entry = match staged.decision {
+            Some(Decision::Entry(entry)) => Some(entry),
+            Some(Decision::Tombstone) => None,
+            None => {
+                let tree = self.tree_of(repository, &state.head).await?;
+                lakebed_tree::lookup(&*self.nodes(repository), &tree, path).await?
+            }
+        };
+        Ok(Some((entry, staged.row_version)))
+    }
+
+    /// Whether every layer of `state` still exists, so that what was read below them counts.
+    pub(crate) async fn layers_stand(&self, state: &BranchState) -> Result<bool, CatalogError> {
+        Ok(self.kv.get_many(&state.layer_keys()).await?.iter().all(Option::is_some))
+    }
+}
+
+/// What the layers say of a path.
+pub(crate) struct Staged {
+    /// `None`: only the head counts.
+    pub(crate) decision: Option<Decision>,
+    /// The row in the current layer.
+    pub(crate) row_version: Option<lakebed_kv::Version>,
+}
+
+/// Contention beyond what a client should wait for.
+pub(crate) fn busy(what: &str) -> CatalogError {
+    CatalogError::refused(ErrorKind::Busy, format!("{what}: too many concurrent updates, try again"))
+}
+
+/// An ordered walk over a ref's objects: the head's tree under the staged layers, tombstones skipped.
+pub(crate) struct Working {
+    stack: Option<LayerStack>,
+    head: Cursor,
+}
+
+/// A path with what the head and the layers say of it.
+pub(crate) struct WorkingItem {
+    pub(crate) path: Vec<u8>,
+    pub(crate) head: Option<Bytes>,
+    /// `None`: the layers say nothing.
+    pub(crate) staged: Option<Decision>,
+}
+
+impl WorkingItem {
+    /// The entry that counts.
+    pub(crate) fn entry(&self) -> Option<&Bytes> {
+        match &self.staged {
+            Some(Decision::Entry(entry)) => Some(entry),
+            Some(Decision::Tombstone) => None,
+            None => self.head.as_ref(),
+        }
+    }
+}
+
+impl Working {
+    pub(crate) fn new(stack: Option<LayerStack>, head: Cursor) -> Self {
+        Self { stack, head }
+    }
+
+    pub(crate) async fn seek(&mut self, path: &[u8]) -> Result<(), CatalogError> {
+        if let Some(stack) = &mut self.stack {
+            stack.seek(path).await?;
+            if stack.key().is_none() {
+                // Nothing staged from here on, and seeks only go forward: the tree alone counts.
+                self.stack = None;
+            }
+        }
+        self.head.seek(path).await?;
+        Ok(())
+    }
+
+    /// The next path of head or layers.
+    pub(crate) async fn next(&mut self) -> Result<Option<WorkingItem>, CatalogError> {
+        let staged_first = match (self.stack.as_ref().and_then(LayerStack::key), self.head.key()) {
+            (None, None) => return Ok(None),
+            (Some(staged), Some(head)) => staged <= head,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+        };
+        if staged_first
+            && let Some(stack) = &mut self.stack
+            && let Some((path, staged)) = stack.take().await?
+        {
+            let mut head = None;
+            if self.head.key() == Some(&path) {
+                head = self.head.value();
+                self.head.advance().await?;
+            }
+            return Ok(Some(WorkingItem { path, head, staged }));
+        }
+        let path = self.head.key().unwrap_or_default().to_vec();
+        let head = self.head.value();
+        self.head.advance().await?;
+        Ok(Some(WorkingItem { path, head, staged: None }))
+    }
+
+    /// The next path the layers say something about, with what the head says.
+    pub(crate) async fn next_staged(&mut self) -> Result<Option<WorkingItem>, CatalogError> {
+        let Some(stack) = &mut self.stack else { return Ok(None) };
+        let Some((path, staged)) = stack.take().await? else {
+            return Ok(None);
+        };
+        self.head.seek(&path).await?;
+        let head = if self.head.key() == Some(&path) { self.head.value() } else { None };
+        Ok(Some(WorkingItem { path, head, staged }))
+    }
+}

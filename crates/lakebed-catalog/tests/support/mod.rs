@@ -1,0 +1,175 @@
+//! A catalog over engines in memory, with short ways to say what the tests say often.
+#![allow(dead_code, unreachable_pub)]
+
+use std::sync::Arc;
+
+use lakebed_blocks::MemStore;
+use lakebed_catalog::{
+    BranchCreation, Catalog, CatalogConfig, CatalogError, Commit, CommitRequest, DiffKind, DiffMode, DiffRequest,
+    EntryDraft, ListRequest, ListedObject, MergeOutcome, MergeRequest, MergeStrategy, NewRepository, Precondition,
+};
+use lakebed_core::{BranchId, ManualClock, ObjectPath, RefExpr, RepositoryId, SeededEntropy, Timestamp};
+use lakebed_kv::{Kv, MemKv};
+
+pub struct Lake {
+    pub catalog: Catalog,
+    pub clock: Arc<ManualClock>,
+    pub repo: RepositoryId,
+}
+
+pub fn branch(name: &str) -> BranchId {
+    name.parse().unwrap()
+}
+
+pub fn expr(text: &str) -> RefExpr {
+    text.parse().unwrap()
+}
+
+pub fn path(text: &str) -> ObjectPath {
+    text.parse().unwrap()
+}
+
+/// An entry draft whose content is `content`, without bytes behind it.
+pub fn draft(content: &str) -> EntryDraft {
+    EntryDraft { size: content.len() as u64, checksum: content.to_owned(), ..EntryDraft::default() }
+}
+
+impl Lake {
+    pub async fn new() -> Self {
+        Self::over(Arc::new(MemKv::new()), 7).await
+    }
+
+    pub async fn over(kv: Arc<dyn Kv>, seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000)));
+        let catalog = Catalog::new(CatalogConfig {
+            kv,
+            blocks: Arc::new(MemStore::new()),
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            node_cache_bytes: 16 << 20,
+            signing_key: b"key".to_vec(),
+        });
+        let repo: RepositoryId = "lake".parse().unwrap();
+        let new = NewRepository {
+            id: repo.clone(),
+            storage_namespace: "mem://lake".to_owned(),
+            default_branch: None,
+            bare: false,
+            read_only: false,
+        };
+        catalog.create_repository(new).await.unwrap();
+        Self { catalog, clock, repo }
+    }
+
+    pub async fn put(&self, on: &str, at: &str, content: &str) -> Result<(), CatalogError> {
+        let ticket = self
+            .catalog
+            .begin_write(&self.repo, &branch(on), &path(at), Precondition::None, false)
+            .await?;
+        self.catalog.link(ticket, draft(content)).await.map(drop)
+    }
+
+    pub async fn delete(&self, on: &str, at: &str) -> Result<(), CatalogError> {
+        self.catalog.delete_object(&self.repo, &branch(on), &path(at), Precondition::None, false).await
+    }
+
+    pub async fn commit(&self, on: &str, message: &str) -> Result<Commit, CatalogError> {
+        self.clock.advance_millis(1000);
+        let request = CommitRequest { message: message.to_owned(), ..CommitRequest::default() };
+        self.catalog.commit(&self.repo, &branch(on), request).await
+    }
+
+    pub async fn create_branch(&self, name: &str, source: &str) -> Result<(), CatalogError> {
+        let new =
+            BranchCreation { name: branch(name), source: expr(source), hidden: false, force: false };
+        self.catalog.create_branch(&self.repo, new).await.map(drop)
+    }
+
+    pub async fn merge(
+        &self,
+        source: &str,
+        into: &str,
+        strategy: MergeStrategy,
+    ) -> Result<MergeOutcome, CatalogError> {
+        self.clock.advance_millis(1000);
+        let request = MergeRequest { strategy, ..MergeRequest::default() };
+        self.catalog.merge(&self.repo, &expr(source), &branch(into), request).await
+    }
+
+    /// Every object of a ref with its content, read page by page.
+    pub async fn list(&self, at: &str) -> Result<Vec<(String, String)>, CatalogError> {
+        let mut request = ListRequest { amount: 3, ..ListRequest::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.catalog.list_objects(&self.repo, &expr(at), &request).await?;
+            for item in page.items {
+                let ListedObject::Object { path, entry } = item else { panic!("a flat listing folds nothing") };
+                all.push((path, entry.view().unwrap().checksum.to_owned()));
+            }
+            if !page.has_more {
+                return Ok(all);
+            }
+            request.after = page.next_offset;
+        }
+    }
+
+    /// The listing with `/` folded, prefixes ending in `/`.
+    pub async fn folded(&self, at: &str) -> Result<Vec<String>, CatalogError> {
+        let mut request = ListRequest { amount: 2, delimiter: "/".to_owned(), ..ListRequest::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.catalog.list_objects(&self.repo, &expr(at), &request).await?;
+            all.extend(page.items.into_iter().map(|item| match item {
+                ListedObject::Object { path, .. } | ListedObject::Prefix(path) => path,
+            }));
+            if !page.has_more {
+                return Ok(all);
+            }
+            request.after = page.next_offset;
+        }
+    }
+
+    pub async fn content(&self, at: &str, of: &str) -> Option<String> {
+        match self.catalog.stat(&self.repo, &expr(at), &path(of)).await {
+            Ok(entry) => Some(entry.view().unwrap().checksum.to_owned()),
+            Err(error) => {
+                assert_eq!(error.kind(), lakebed_catalog::ErrorKind::ObjectNotFound, "{error}");
+                None
+            }
+        }
+    }
+
+    pub async fn uncommitted(&self, on: &str) -> Result<Vec<(String, DiffKind)>, CatalogError> {
+        let mut request = DiffRequest { amount: 2, ..DiffRequest::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.catalog.diff_branch(&self.repo, &branch(on), &request).await?;
+            all.extend(page.items.into_iter().map(|entry| (entry.path, entry.kind)));
+            if !page.has_more {
+                return Ok(all);
+            }
+            request.after = page.next_offset;
+        }
+    }
+
+    pub async fn diff(
+        &self,
+        left: &str,
+        right: &str,
+        mode: DiffMode,
+    ) -> Result<Vec<(String, DiffKind)>, CatalogError> {
+        let mut request = DiffRequest { amount: 2, ..DiffRequest::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self
+                .catalog
+                .diff_refs(&self.repo, &expr(left), &expr(right), mode, &request)
+                .await?;
+            all.extend(page.items.into_iter().map(|entry| (entry.path, entry.kind)));
+            if !page.has_more {
+                return Ok(all);
+            }
+            request.after = page.next_offset;
+        }
+    }
+}
