@@ -101,10 +101,8 @@ impl Model {
 
     /// The best common ancestors: common ones that are no ancestor of another common one.
     fn bases(&self, left: usize, right: usize) -> Vec<usize> {
-        let common: Vec<usize> =
-            self.ancestors(left).intersection(&self.ancestors(right)).copied().collect();
-        let best =
-            |c: &usize| !common.iter().any(|other| other != c && self.ancestors(*other).contains(c));
+        let common: Vec<usize> = self.ancestors(left).intersection(&self.ancestors(right)).copied().collect();
+        let best = |c: &usize| !common.iter().any(|other| other != c && self.ancestors(*other).contains(c));
         common.iter().copied().filter(best).collect()
     }
 
@@ -206,11 +204,9 @@ async fn apply(lake: &Lake, model: &mut Model, op: &Op) {
                 .collect();
             match result {
                 Ok(_) => {
-                    let contents: Contents = lake.list(&format!("{dest}@")).await.unwrap().into_iter().collect();
-                    assert!(
-                        outcomes.contains(&Ok(contents.clone())),
-                        "{contents:?} is none of {outcomes:?}"
-                    );
+                    let contents: Contents =
+                        lake.list(&format!("{dest}@")).await.unwrap().into_iter().collect();
+                    assert!(outcomes.contains(&Ok(contents.clone())), "{contents:?} is none of {outcomes:?}");
                     model.commits.push(ModelCommit { contents, parents: vec![dest_head, source_head] });
                     let head = model.commits.len() - 1;
                     *model.branches.get_mut(dest).unwrap() = ModelBranch { head, staged: BTreeMap::new() };

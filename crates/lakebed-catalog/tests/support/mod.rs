@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use lakebed_blocks::MemStore;
+use lakebed_blocks::{BlockStore, MemStore};
 use lakebed_catalog::{
-    BranchCreation, Catalog, CatalogConfig, CatalogError, Commit, CommitRequest, DiffKind, DiffMode, DiffRequest,
-    EntryDraft, ListRequest, ListedObject, MergeOutcome, MergeRequest, MergeStrategy, NewRepository, Precondition,
+    BranchCreation, Catalog, CatalogConfig, CatalogError, Commit, CommitRequest, DiffKind, DiffMode,
+    DiffRequest, EntryDraft, ListRequest, ListedObject, MergeOutcome, MergeRequest, MergeStrategy,
+    NewRepository, Precondition,
 };
 use lakebed_core::{BranchId, ManualClock, ObjectPath, RefExpr, RepositoryId, SeededEntropy, Timestamp};
 use lakebed_kv::{Kv, MemKv};
@@ -61,11 +62,23 @@ impl Lake {
         Self { catalog, clock, repo }
     }
 
+    /// A fresh catalog over engines that hold a lake already, as after a restart.
+    pub fn again(kv: Arc<dyn Kv>, blocks: Arc<dyn BlockStore>, repo: RepositoryId, seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000)));
+        let catalog = Catalog::new(CatalogConfig {
+            kv,
+            blocks,
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+            node_cache_bytes: 16 << 20,
+            signing_key: b"key".to_vec(),
+        });
+        Self { catalog, clock, repo }
+    }
+
     pub async fn put(&self, on: &str, at: &str, content: &str) -> Result<(), CatalogError> {
-        let ticket = self
-            .catalog
-            .begin_write(&self.repo, &branch(on), &path(at), Precondition::None, false)
-            .await?;
+        let ticket =
+            self.catalog.begin_write(&self.repo, &branch(on), &path(at), Precondition::None, false).await?;
         self.catalog.link(ticket, draft(content)).await.map(drop)
     }
 
@@ -80,8 +93,7 @@ impl Lake {
     }
 
     pub async fn create_branch(&self, name: &str, source: &str) -> Result<(), CatalogError> {
-        let new =
-            BranchCreation { name: branch(name), source: expr(source), hidden: false, force: false };
+        let new = BranchCreation { name: branch(name), source: expr(source), hidden: false, force: false };
         self.catalog.create_branch(&self.repo, new).await.map(drop)
     }
 
@@ -103,7 +115,9 @@ impl Lake {
         loop {
             let page = self.catalog.list_objects(&self.repo, &expr(at), &request).await?;
             for item in page.items {
-                let ListedObject::Object { path, entry } = item else { panic!("a flat listing folds nothing") };
+                let ListedObject::Object { path, entry } = item else {
+                    panic!("a flat listing folds nothing")
+                };
                 all.push((path, entry.view().unwrap().checksum.to_owned()));
             }
             if !page.has_more {
@@ -161,10 +175,7 @@ impl Lake {
         let mut request = DiffRequest { amount: 2, ..DiffRequest::default() };
         let mut all = Vec::new();
         loop {
-            let page = self
-                .catalog
-                .diff_refs(&self.repo, &expr(left), &expr(right), mode, &request)
-                .await?;
+            let page = self.catalog.diff_refs(&self.repo, &expr(left), &expr(right), mode, &request).await?;
             all.extend(page.items.into_iter().map(|entry| (entry.path, entry.kind)));
             if !page.has_more {
                 return Ok(all);
