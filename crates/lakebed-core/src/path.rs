@@ -3,7 +3,7 @@
 use std::{borrow::Borrow, fmt, str::FromStr};
 
 /// The greatest length of an object path, in bytes of UTF-8.
-pub const MAX_PATH_BYTES: usize = 1024;
+pub(crate) const MAX_PATH_BYTES: usize = 1024;
 
 /// The path of an object inside a repository: 1 to 1024 bytes of UTF-8, kept as given (`//`, `..`, a leading or
 /// trailing `/` included).
