@@ -8,13 +8,21 @@
 //! - Reads are strongly consistent and durable: what a crash could take back is never shown.
 //! - [`Kv::scan`] is no snapshot; [`Kv::get_many`] is one consistent round trip.
 //!
-//! Engines: [`fjall`](FjallKv) (embedded, the default), [`mem`](MemKv) (tests). Behaviour shared by all engines is
+//! Engines: [`FjallKv`] (embedded, the default), [`MemKv`] (tests). Behaviour shared by all engines is
 //! proven by the [`conformance`] suite. What the keys mean is not known here.
+
+mod check;
+pub mod conformance;
+mod fjall;
+mod mem;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use crate::fjall::{FjallConfig, FjallKv};
+pub use crate::mem::MemKv;
 
 /// A key, at most [`Limits::max_key_bytes`] long; keys are ordered by their bytes.
 pub type Key = Bytes;

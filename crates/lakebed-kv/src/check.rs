@@ -1,0 +1,51 @@
+//! What every engine asks of a transaction before it looks at any state, and how a check is decided.
+
+use std::collections::HashSet;
+
+use crate::{Check, KvError, Limits, Transaction, Version, Write};
+
+/// Refuses transactions that break the contract: a key named twice, `Absent` without a write, too much.
+pub(crate) fn well_formed(transaction: &Transaction, limits: &Limits) -> Result<(), KvError> {
+    let items = transaction.checks.len() + transaction.writes.len();
+    if items > limits.max_items {
+        return Err(KvError::Invalid(format!("{items} items, at most {} are taken", limits.max_items)));
+    }
+    let mut bytes = 0;
+    let mut written: HashSet<&[u8]> = HashSet::with_capacity(transaction.writes.len());
+    for (key, write) in &transaction.writes {
+        bytes += key.len();
+        if let Write::Put(value) = write {
+            bytes += value.len();
+        }
+        if !written.insert(key) {
+            return Err(KvError::Invalid("a key is written twice".to_owned()));
+        }
+    }
+    let mut checked: HashSet<&[u8]> = HashSet::with_capacity(transaction.checks.len());
+    for (key, check) in &transaction.checks {
+        bytes += key.len();
+        if !checked.insert(key) {
+            return Err(KvError::Invalid("a key is checked twice".to_owned()));
+        }
+        if *check == Check::Absent && !written.contains(&key[..]) {
+            return Err(KvError::Invalid("absence is checked of a key that is not written".to_owned()));
+        }
+    }
+    let longest = written.iter().chain(&checked).map(|key| key.len()).max().unwrap_or(0);
+    if longest > limits.max_key_bytes {
+        return Err(KvError::Invalid(format!("a key of {longest} bytes, at most {}", limits.max_key_bytes)));
+    }
+    if bytes > limits.max_bytes {
+        return Err(KvError::Invalid(format!("{bytes} bytes, at most {} are taken", limits.max_bytes)));
+    }
+    Ok(())
+}
+
+/// Whether a check holds of a key that is at `version` now (`None`: absent).
+pub(crate) fn verdict(check: Check, version: Option<Version>) -> bool {
+    match check {
+        Check::Absent => version.is_none(),
+        Check::Exists => version.is_some(),
+        Check::Version(wanted) => version == Some(wanted),
+    }
+}

@@ -1,0 +1,324 @@
+//! The embedded engine: `fjall`, one writer thread, group commit.
+//!
+//! Durability: the writer takes everything that waits, checks it, writes one batch and syncs the journal **once**
+//! (`PersistMode::SyncData`, one `fdatasync`) before any of its callers is answered. `fjall` applies a batch to what
+//! readers see only behind that sync, so nothing a crash could take back is ever shown. A failed write or sync stops the
+//! engine for good: what is on disk is then unknown, and only a restart finds out.
+//!
+//! A stored value is the version (8 bytes) and the value. Versions are one sequence for the engine; its high-water mark
+//! is written with every batch, so a number is never given twice, not even after a crash.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::check::{self, verdict};
+use crate::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Version, Versioned, Write};
+
+/// Memory and journal of the embedded engine, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct FjallConfig {
+    /// Journals are kept below this; must be at least 64 MiB.
+    pub journal_bytes: u64,
+    /// A memtable is flushed at this size.
+    pub memtable_bytes: u64,
+    /// Cache of table blocks.
+    pub cache_bytes: u64,
+}
+
+impl Default for FjallConfig {
+    fn default() -> Self {
+        Self { journal_bytes: 256 << 20, memtable_bytes: 32 << 20, cache_bytes: 64 << 20 }
+    }
+}
+
+/// Transactions that wait for the writer; more callers wait for a place.
+const QUEUE: usize = 4096;
+
+/// The most transactions of one group.
+const GROUP: usize = 1024;
+
+/// The most bytes of one group.
+const GROUP_BYTES: usize = 32 << 20;
+
+/// Where the sequence's high-water mark stands, in a keyspace of its own.
+const SEQUENCE_KEY: &[u8] = b"sequence";
+
+struct Request {
+    transaction: Transaction,
+    answer: oneshot::Sender<Result<Outcome, KvError>>,
+}
+
+/// The embedded engine. One process at a time may have a directory open.
+pub struct FjallKv {
+    database: Database,
+    rows: Keyspace,
+    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    stopped: Arc<Mutex<Option<Arc<str>>>>,
+}
+
+fn failed(error: &fjall::Error) -> KvError {
+    KvError::Engine(error.to_string().into())
+}
+
+impl FjallKv {
+    /// Opens or makes the engine in a directory. Fails if another process has it open.
+    pub fn open(path: &Path, config: FjallConfig) -> Result<Self, KvError> {
+        let database = Database::builder(path)
+            .manual_journal_persist(true)
+            .max_journaling_size(config.journal_bytes)
+            .cache_size(config.cache_bytes)
+            .worker_threads(1)
+            .open()
+            .map_err(|error| match error {
+                fjall::Error::Locked => KvError::Engine(
+                    format!("'{}' is in use by another process: stop it first", path.display()).into(),
+                ),
+                error => KvError::Engine(format!("cannot open '{}': {error}", path.display()).into()),
+            })?;
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(config.memtable_bytes)
+                .manual_journal_persist(true)
+        };
+        let rows = database.keyspace("rows", options).map_err(|error| failed(&error))?;
+        let marks = database.keyspace("marks", options).map_err(|error| failed(&error))?;
+        let sequence = match marks.get(SEQUENCE_KEY).map_err(|error| failed(&error))? {
+            Some(value) => value.as_ref().try_into().map(u64::from_le_bytes).unwrap_or(0),
+            None => 0,
+        };
+        let stopped: Arc<Mutex<Option<Arc<str>>>> = Arc::default();
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            database: database.clone(),
+            rows: rows.clone(),
+            marks,
+            sequence,
+            stopped: stopped.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("kv-writer".to_owned())
+            .spawn(move || writer.run(requests))
+            .map_err(|error| KvError::Engine(error.to_string().into()))?;
+        Ok(Self { database, rows, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(thread)), stopped })
+    }
+
+    fn running(&self) -> Result<(), KvError> {
+        match &*self.stopped.lock() {
+            Some(why) => Err(KvError::Stopped(why.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A stored value taken apart.
+fn versioned(stored: fjall::UserValue) -> Result<Versioned, KvError> {
+    let stored = Bytes::from(stored);
+    match stored.first_chunk::<8>() {
+        Some(version) => {
+            let version = Version(u64::from_le_bytes(*version));
+            Ok(Versioned { value: stored.slice(8..), version })
+        }
+        None => Err(KvError::Engine("a stored value is too short".into())),
+    }
+}
+
+#[async_trait]
+impl Kv for FjallKv {
+    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
+        self.running()?;
+        // Through a snapshot: outside one, a batch's rows become visible one after the other.
+        let found = self.database.snapshot().get(&self.rows, key).map_err(|error| failed(&error))?;
+        found.map(versioned).transpose()
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
+        self.running()?;
+        let snapshot = self.database.snapshot();
+        keys.iter()
+            .map(|key| {
+                let found = snapshot.get(&self.rows, key).map_err(|error| failed(&error))?;
+                found.map(versioned).transpose()
+            })
+            .collect()
+    }
+
+    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
+        self.running()?;
+        if limit == 0 || range.end.as_ref().is_some_and(|end| *end <= range.start) {
+            return Ok(Vec::new());
+        }
+        let snapshot = self.database.snapshot();
+        let iter = match &range.end {
+            Some(end) => snapshot.range(&self.rows, range.start.clone()..end.clone()),
+            None => snapshot.range(&self.rows, range.start.clone()..),
+        };
+        iter.take(limit)
+            .map(|guard| {
+                let (key, value) = guard.into_inner().map_err(|error| failed(&error))?;
+                let Versioned { value, version } = versioned(value)?;
+                Ok(Row { key: Bytes::from(key), value, version })
+            })
+            .collect()
+    }
+
+    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
+        check::well_formed(&transaction, &self.limits())?;
+        self.running()?;
+        let stopped = || KvError::Stopped("it was closed".into());
+        let queue = self.queue.lock().clone().ok_or_else(stopped)?;
+        let (answer, answered) = oneshot::channel();
+        queue.send(Request { transaction, answer }).await.map_err(|_| stopped())?;
+        // The writer answers whatever it takes; if it went away, nobody knows how far it came.
+        Ok(answered.await.unwrap_or(Ok(Outcome::Unknown))?)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { max_items: 4096, max_bytes: 16 << 20, max_key_bytes: 4096, gate_spread: 1 }
+    }
+
+    async fn close(&self) -> Result<(), KvError> {
+        // Without senders the writer finishes what waits and ends.
+        drop(self.queue.lock().take());
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer {
+            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                return Err(KvError::Engine("the writer thread failed".into()));
+            }
+        }
+        self.stopped.lock().get_or_insert_with(|| "it was closed".into());
+        self.database.persist(PersistMode::SyncAll).map_err(|error| failed(&error))
+    }
+}
+
+/// The one thread that writes.
+struct Writer {
+    database: Database,
+    rows: Keyspace,
+    marks: Keyspace,
+    sequence: u64,
+    stopped: Arc<Mutex<Option<Arc<str>>>>,
+}
+
+impl Writer {
+    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while requests.blocking_recv_many(&mut group, GROUP) > 0 {
+            while !group.is_empty() {
+                let take = group_size(&group);
+                let rest = group.split_off(take);
+                self.commit(std::mem::replace(&mut group, rest));
+            }
+        }
+    }
+
+    /// Checks and writes a group with one sync, then answers all of it.
+    fn commit(&mut self, group: Vec<Request>) {
+        if let Some(why) = self.stopped.lock().clone() {
+            for request in group {
+                let _ = request.answer.send(Err(KvError::Stopped(why.clone())));
+            }
+            return;
+        }
+        // What earlier transactions of this group did: the later ones' checks see it.
+        let mut overlay: HashMap<Key, Option<(Version, Bytes)>> = HashMap::with_capacity(group.len() * 2);
+        let mut answers = Vec::with_capacity(group.len());
+        for Request { transaction, answer } in group {
+            match self.refusal(&transaction, &overlay) {
+                Err(error) => drop(answer.send(Err(error))),
+                Ok(Some(key)) => drop(answer.send(Ok(Outcome::Refused(key)))),
+                Ok(None) => {
+                    self.sequence += 1;
+                    let version = Version(self.sequence);
+                    for (key, write) in transaction.writes {
+                        let state = match write {
+                            Write::Put(value) => Some((version, value)),
+                            Write::Delete => None,
+                        };
+                        overlay.insert(key, state);
+                    }
+                    answers.push((answer, version));
+                }
+            }
+        }
+        if answers.is_empty() {
+            return;
+        }
+        // Durable before any answer: this is the flush every acknowledged write of the server rests on.
+        let result = self.write(overlay);
+        if let Err(error) = &result {
+            let why: Arc<str> = error.to_string().into();
+            tracing::error!(%why, "the key-value journal could not be written; the engine stops");
+            *self.stopped.lock() = Some(why);
+        }
+        for (answer, version) in answers {
+            // After a failed flush the disk may hold the batch or not.
+            let outcome = if result.is_ok() { Outcome::Done(version) } else { Outcome::Unknown };
+            let _ = answer.send(Ok(outcome));
+        }
+    }
+
+    fn write(&self, overlay: HashMap<Key, Option<(Version, Bytes)>>) -> fjall::Result<()> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        for (key, state) in overlay {
+            match state {
+                Some((version, value)) => {
+                    let mut stored = Vec::with_capacity(8 + value.len());
+                    stored.extend_from_slice(&version.0.to_le_bytes());
+                    stored.extend_from_slice(&value);
+                    batch.insert(&self.rows, &key[..], stored);
+                }
+                None => batch.remove(&self.rows, &key[..]),
+            }
+        }
+        batch.insert(&self.marks, SEQUENCE_KEY, self.sequence.to_le_bytes());
+        batch.commit()
+    }
+
+    /// The first key whose check does not hold.
+    fn refusal(
+        &self,
+        transaction: &Transaction,
+        overlay: &HashMap<Key, Option<(Version, Bytes)>>,
+    ) -> Result<Option<Key>, KvError> {
+        for (key, check) in &transaction.checks {
+            let version = match overlay.get(key) {
+                Some(state) => state.as_ref().map(|(version, _)| *version),
+                None => match self.rows.get(key).map_err(|error| failed(&error))? {
+                    Some(stored) => Some(versioned(stored)?.version),
+                    None => None,
+                },
+            };
+            if !verdict(*check, version) {
+                return Ok(Some(key.clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// How many of the waiting transactions fit into one group by size; at least one.
+fn group_size(waiting: &[Request]) -> usize {
+    let mut bytes = 0;
+    for (at, request) in waiting.iter().enumerate() {
+        bytes += request
+            .transaction
+            .writes
+            .iter()
+            .map(|(key, write)| key.len() + if let Write::Put(value) = write { value.len() } else { 0 })
+            .sum::<usize>();
+        if bytes > GROUP_BYTES {
+            return at.max(1);
+        }
+    }
+    waiting.len()
+}
