@@ -9,9 +9,19 @@
 //! - Objects are never overwritten by the layers above; a put to an existing address replaces it whole, or is refused
 //!   with [`BlockError::Exists`] when `if_absent` was asked for.
 
+mod address;
+mod body;
+pub mod conformance;
+mod local;
+mod mem;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+
+pub use body::{body_from_bytes, collect};
+pub use local::LocalStore;
+pub use mem::MemStore;
 
 /// The bytes of an object on their way in or out. An `Err` item ends the stream.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BodyError>>;

@@ -1,0 +1,258 @@
+//! One suite for every store. Each rule is a function that panics when the store breaks it; [`run_all`] runs them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+
+use crate::{
+    BlockAddress, BlockError, BlockStore, BodyError, ByteRange, ByteStream, PutOptions, StoredPart,
+    body_from_bytes, collect,
+};
+
+fn at(store: &dyn BlockStore, key: &str) -> BlockAddress {
+    BlockAddress::in_namespace(&format!("{}://suite", store.info().scheme), key)
+}
+
+fn bytes(length: usize) -> Bytes {
+    (0..length).map(|n| (n * 31 + n / 251) as u8).collect::<Vec<u8>>().into()
+}
+
+/// A body in chunks of `size`.
+fn chunked(content: &Bytes, size: usize) -> ByteStream {
+    let chunks: Vec<_> = content.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+    Box::pin(futures::stream::iter(chunks))
+}
+
+async fn read(store: &dyn BlockStore, address: &BlockAddress, range: Option<(u64, u64)>) -> Bytes {
+    let range = range.map(|(start, end)| ByteRange { start, end });
+    collect(store.get(address, range).await.unwrap(), usize::MAX).await.unwrap()
+}
+
+/// Runs every rule on one store.
+pub async fn run_all(store: Arc<dyn BlockStore>) {
+    what_is_put_is_read(&*store).await;
+    a_broken_body_leaves_nothing(&*store).await;
+    absence_is_checked_atomically(store.clone()).await;
+    replacing_is_whole(&*store).await;
+    hostile_addresses_are_refused(&*store).await;
+    names_are_kept_as_they_are(&*store).await;
+    deleting_is_idempotent(&*store).await;
+    copies_stand_alone(&*store).await;
+    lists_are_ordered_and_paged(&*store).await;
+    parts_become_one_object(&*store).await;
+    uploads_end_once(&*store).await;
+    many_puts_at_once(store.clone()).await;
+}
+
+/// Of every size, whole and in ranges, with size and MD5.
+pub async fn what_is_put_is_read(store: &dyn BlockStore) {
+    for length in [0, 1, 1000, 65_536, 65_537, 200_000, 3_000_001] {
+        let content = bytes(length);
+        let address = at(store, &format!("read/{length}"));
+        let stored = store.put(&address, chunked(&content, 10_007), PutOptions::default()).await.unwrap();
+        assert_eq!(stored.size, length as u64);
+        assert_eq!(stored.md5, <[u8; 16]>::from(Md5::digest(&content)));
+        assert!(read(store, &address, None).await == content, "{length} bytes");
+        assert_eq!(store.head(&address).await.unwrap().size, length as u64);
+        assert!(store.get_bytes(&address, length).await.unwrap() == content);
+        if length > 0 {
+            assert!(store.get_bytes(&address, length - 1).await.is_err());
+            let (start, end) = (length as u64 / 3, length as u64);
+            assert!(read(store, &address, Some((start, end))).await == content.slice(start as usize..));
+            assert!(read(store, &address, Some((0, 1))).await == content.slice(..1));
+        }
+        let beyond = ByteRange { start: 0, end: length as u64 + 1 };
+        assert!(store.get(&address, Some(beyond)).await.is_err());
+    }
+    let missing = at(store, "read/none");
+    assert!(matches!(store.get(&missing, None).await, Err(BlockError::NotFound(_))));
+    assert!(matches!(store.head(&missing).await, Err(BlockError::NotFound(_))));
+    assert!(matches!(store.get_bytes(&missing, 9).await, Err(BlockError::NotFound(_))));
+    assert!(matches!(store.head(&at(store, "read")).await, Err(BlockError::NotFound(_))));
+}
+
+/// A body that ends in an error stores nothing, large or small.
+pub async fn a_broken_body_leaves_nothing(store: &dyn BlockStore) {
+    for length in [10, 1_000_000] {
+        let address = at(store, &format!("broken/{length}"));
+        let broken = futures::stream::iter([
+            Ok(bytes(length)),
+            Err(BodyError::Client(Box::new(std::io::Error::other("digest mismatch")))),
+        ]);
+        let result = store.put(&address, Box::pin(broken), PutOptions::default()).await;
+        assert!(matches!(result, Err(BlockError::Body(BodyError::Client(_)))), "{result:?}");
+        assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
+    }
+}
+
+/// Of many that ask for absence exactly one wins.
+pub async fn absence_is_checked_atomically(store: Arc<dyn BlockStore>) {
+    for length in [20, 300_000] {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                let options = PutOptions { if_absent: true, size_hint: None };
+                let address = at(&*store, &format!("absent/{length}"));
+                store.put(&address, body_from_bytes(bytes(length)), options).await
+            });
+        }
+        let mut won = 0;
+        while let Some(result) = tasks.join_next().await {
+            match result.unwrap() {
+                Ok(_) => won += 1,
+                Err(error) => assert!(matches!(error, BlockError::Exists(_)), "{error}"),
+            }
+        }
+        assert_eq!(won, 1);
+    }
+}
+
+/// The new content, never a mixture, whatever sizes follow each other.
+pub async fn replacing_is_whole(store: &dyn BlockStore) {
+    let address = at(store, "replace/x");
+    for length in [100, 50, 500_000, 70, 400_000, 0] {
+        let content = bytes(length);
+        store.put(&address, chunked(&content, 9999), PutOptions::default()).await.unwrap();
+        assert!(read(store, &address, None).await == content, "{length}");
+    }
+}
+
+/// Nothing but well-formed addresses of this store.
+pub async fn hostile_addresses_are_refused(store: &dyn BlockStore) {
+    let scheme = store.info().scheme;
+    for bad in ["../x", "a/../../x", "a//b", "/x", "a/./b", "a\0b", ""] {
+        let address = BlockAddress::new(format!("{scheme}://{bad}"));
+        let put = store.put_bytes(&address, Bytes::from_static(b"x"), PutOptions::default()).await;
+        assert!(matches!(put, Err(BlockError::Refused { .. })), "{bad:?}: {put:?}");
+        assert!(store.get(&address, None).await.is_err());
+    }
+    let foreign = BlockAddress::new("other://suite/x");
+    assert!(matches!(store.head(&foreign).await, Err(BlockError::Refused { .. })));
+}
+
+/// Any UTF-8 but the few things refused.
+pub async fn names_are_kept_as_they_are(store: &dyn BlockStore) {
+    for name in ["names/ü 蓝+1.jpg", "names/'\"<>&%2F", "names/a\nb", "names/..x", "names/~"] {
+        let address = at(store, name);
+        store.put_bytes(&address, Bytes::from(name.to_owned()), PutOptions::default()).await.unwrap();
+        assert!(read(store, &address, None).await == name.as_bytes());
+    }
+}
+
+/// What is there goes, what is not is fine; a new object may follow.
+pub async fn deleting_is_idempotent(store: &dyn BlockStore) {
+    let (small, large, none) = (at(store, "delete/s"), at(store, "delete/l"), at(store, "delete/n"));
+    for (address, length) in [(&small, 5), (&large, 200_000)] {
+        store.put(address, body_from_bytes(bytes(length)), PutOptions::default()).await.unwrap();
+    }
+    for _ in 0..2 {
+        for result in store.delete(&[small.clone(), none.clone(), large.clone()]).await {
+            result.unwrap();
+        }
+        assert!(matches!(store.head(&small).await, Err(BlockError::NotFound(_))));
+        assert!(matches!(store.head(&large).await, Err(BlockError::NotFound(_))));
+    }
+    let options = PutOptions { if_absent: true, size_hint: None };
+    store.put_bytes(&small, Bytes::from_static(b"again"), options).await.unwrap();
+}
+
+/// A copy stays when its source goes.
+pub async fn copies_stand_alone(store: &dyn BlockStore) {
+    for length in [12, 250_000] {
+        let (from, to) = (at(store, &format!("copy/from{length}")), at(store, &format!("copy/to/{length}")));
+        store.put(&from, body_from_bytes(bytes(length)), PutOptions::default()).await.unwrap();
+        store.copy(&from, &to).await.unwrap();
+        store.delete(&[from.clone()]).await;
+        assert!(read(store, &to, None).await == bytes(length));
+        assert!(matches!(store.copy(&from, &to).await, Err(BlockError::NotFound(_))));
+    }
+}
+
+/// Byte order of the whole address, `after` exclusive, page by page.
+pub async fn lists_are_ordered_and_paged(store: &dyn BlockStore) {
+    let mut keys = vec!["list/a", "list/a-b", "list/a/x", "list/a/y/z", "list/a0", "list/b/1", "list/c"];
+    // A file and a directory of one name cannot both be on a file system.
+    keys.retain(|key| *key != "list/a");
+    for key in &keys {
+        store.put_bytes(&at(store, key), Bytes::from_static(b"x"), PutOptions::default()).await.unwrap();
+    }
+    keys.sort_unstable();
+    let prefix = at(store, "list/");
+    let mut found = Vec::new();
+    let mut after: Option<BlockAddress> = None;
+    loop {
+        let page = store.list(&prefix, after.as_ref(), 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.address.clone());
+        found.extend(page.into_iter().map(|info| info.address));
+    }
+    assert_eq!(found, keys.iter().map(|key| at(store, key)).collect::<Vec<_>>());
+    let some = store.list(&at(store, "list/a"), None, 100).await.unwrap();
+    assert_eq!(some.len(), 4);
+    assert!(store.list(&at(store, "list/zzz"), None, 5).await.unwrap().is_empty());
+}
+
+/// In the order named, replaced ones by their latest, unnamed ones dropped; completing again is fine.
+pub async fn parts_become_one_object(store: &dyn BlockStore) {
+    let address = at(store, "parts/x");
+    let upload = store.create_multipart(&address).await.unwrap();
+    let contents = [bytes(300_000), bytes(70), bytes(0), bytes(123_456)];
+    let mut parts = Vec::new();
+    store.put_part(&address, &upload, 2, body_from_bytes(bytes(999))).await.unwrap();
+    for (n, content) in contents.iter().enumerate() {
+        let number = n as u32 + 1;
+        let (stored, tag) = store.put_part(&address, &upload, number, chunked(content, 5000)).await.unwrap();
+        assert_eq!(stored.md5, <[u8; 16]>::from(Md5::digest(content)));
+        parts.push(StoredPart { number, tag, size: stored.size });
+    }
+    store.put_part(&address, &upload, 9, body_from_bytes(bytes(5))).await.unwrap();
+    assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
+    store.complete_multipart(&address, &upload, &parts).await.unwrap();
+    assert!(read(store, &address, None).await == contents.concat());
+    store.complete_multipart(&address, &upload, &parts).await.unwrap();
+    let again = store.put_part(&address, &upload, 1, body_from_bytes(bytes(5))).await;
+    assert!(matches!(again, Err(BlockError::NoSuchUpload(_))), "{again:?}");
+    // One part alone.
+    let single = at(store, "parts/single");
+    let upload = store.create_multipart(&single).await.unwrap();
+    let (stored, tag) = store.put_part(&single, &upload, 1, body_from_bytes(bytes(7))).await.unwrap();
+    let part = StoredPart { number: 1, tag, size: stored.size };
+    store.complete_multipart(&single, &upload, &[part]).await.unwrap();
+    assert!(read(store, &single, None).await == bytes(7));
+}
+
+/// Aborted is gone; unknown is unknown.
+pub async fn uploads_end_once(store: &dyn BlockStore) {
+    let address = at(store, "abort/x");
+    let upload = store.create_multipart(&address).await.unwrap();
+    let (stored, tag) = store.put_part(&address, &upload, 1, body_from_bytes(bytes(7))).await.unwrap();
+    store.abort_multipart(&address, &upload).await.unwrap();
+    let unknown = |result: Result<(), BlockError>| {
+        assert!(matches!(result, Err(BlockError::NoSuchUpload(_))), "{result:?}");
+    };
+    unknown(store.abort_multipart(&address, &upload).await);
+    let part = StoredPart { number: 1, tag, size: stored.size };
+    unknown(store.complete_multipart(&address, &upload, &[part]).await);
+    unknown(store.abort_multipart(&address, "../../etc").await);
+    assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
+}
+
+/// Small and large together, each readable when it is answered.
+pub async fn many_puts_at_once(store: Arc<dyn BlockStore>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..64usize {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let content = bytes(if n.is_multiple_of(8) { 150_000 + n } else { n * 7 });
+            let address = at(&*store, &format!("many/{}/{n}", n % 5));
+            store.put(&address, chunked(&content, 4096), PutOptions::default()).await.unwrap();
+            assert!(read(&*store, &address, None).await == content);
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}

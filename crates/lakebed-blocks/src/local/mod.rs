@@ -1,0 +1,453 @@
+//! Objects as files under one root: `local://<namespace>/<key>` is `<root>/<namespace>/<key>`.
+//!
+//! Small objects are made durable together by a [log](log); large ones sync their own file, then the directory that
+//! names it. Everything of the store's own is under `<root>/.lakebed`.
+
+mod flush;
+mod large;
+mod log;
+mod tree;
+mod walk;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use lakebed_core::{Entropy, SystemEntropy};
+use md5::{Digest, Md5};
+use tokio::sync::mpsc;
+
+use self::flush::{Flusher, SystemFlusher};
+use self::log::{Log, Request, SMALL};
+use self::tree::{Tree, is_absent, split};
+use crate::address::{RESERVED, segments};
+use crate::{
+    BlockAddress, BlockError, BlockInfo, BlockStore, BodyError, ByteRange, ByteStream, PutOptions, StoreInfo,
+    Stored, StoredPart, body_from_bytes,
+};
+
+/// Reads up to this are done at once, in place: the file is most likely in the page cache.
+const READ_AT_ONCE: u64 = 128 << 10;
+
+/// Larger reads go piece by piece.
+const READ_PIECE: u64 = 512 << 10;
+
+/// The store on a local file system. One process at a time may have a root open.
+pub struct LocalStore {
+    tree: Arc<Tree>,
+    log: Log,
+    flusher: Arc<dyn Flusher>,
+    entropy: Arc<dyn Entropy>,
+    _lock: File,
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> BlockError {
+    move |source| BlockError::Io { what, source }
+}
+
+fn lost(what: &'static str) -> BlockError {
+    BlockError::Io { what, source: io::Error::other("the worker thread failed") }
+}
+
+/// Runs file work on the blocking pool.
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, BlockError> + Send + 'static,
+) -> Result<T, BlockError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(lost(what)))
+}
+
+impl LocalStore {
+    /// Opens or makes a store under `root`, replaying what a crash left. Fails if another process has it open.
+    pub fn open(root: &Path) -> Result<Self, BlockError> {
+        Self::open_with(root, Arc::new(SystemFlusher), Arc::new(SystemEntropy))
+    }
+
+    pub(crate) fn open_with(
+        root: &Path,
+        flusher: Arc<dyn Flusher>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, BlockError> {
+        let own = root.join(RESERVED);
+        std::fs::create_dir_all(own.join("multipart")).map_err(io_error("create the store's directory"))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(own.join("lock"))
+            .map_err(io_error("open the store's lock"))?;
+        if lock.try_lock().is_err() {
+            let source =
+                io::Error::other(format!("'{}' is in use by another process: stop it first", root.display()));
+            return Err(BlockError::Io { what: "lock the store", source });
+        }
+        // Uploads of bodies that a crash broke off belong to nobody.
+        let temporary = own.join("tmp");
+        match std::fs::remove_dir_all(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("clear temporary files")(error));
+            }
+            _ => std::fs::create_dir_all(&temporary).map_err(io_error("create the store's directory"))?,
+        }
+        let tree = Arc::new(Tree::open(root).map_err(io_error("open the store's root"))?);
+        let log =
+            Log::open(&own.join("log"), tree.clone(), flusher.clone()).map_err(io_error("replay the log"))?;
+        Ok(Self { tree, log, flusher, entropy, _lock: lock })
+    }
+
+    fn path<'a>(address: &'a BlockAddress) -> Result<&'a str, BlockError> {
+        segments("local", address)
+    }
+
+    fn fresh(&self, directory: &str) -> String {
+        format!("{RESERVED}/{directory}/{:016x}", self.entropy.next_u64())
+    }
+
+    async fn put_small(
+        &self,
+        address: &BlockAddress,
+        body: Bytes,
+        options: PutOptions,
+    ) -> Result<(), BlockError> {
+        let path = Self::path(address)?.to_owned();
+        let request = Request::Put { path, body, if_absent: options.if_absent };
+        match self.log.send(request).await {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(BlockError::Exists(address.clone()))
+            }
+            other => other.map_err(io_error("write a small object")),
+        }
+    }
+
+    /// Moves a synced file to its address, durably.
+    async fn settle(&self, temporary: String, path: String, options: PutOptions) -> Result<(), BlockError> {
+        let what = "put an object in its place";
+        let tree = self.tree.clone();
+        let (from, to) = (temporary.clone(), path.clone());
+        // A name taken for the first time needs no word in the log; an existing object may have records there.
+        let placed = blocking(what, move || match tree.rename(&from, &to, false) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(io_error(what)(error)),
+        })
+        .await?;
+        if !placed {
+            if options.if_absent {
+                self.tree.unlink(&temporary).map_err(io_error(what))?;
+                return Err(BlockError::Exists(BlockAddress::new(format!("local://{path}"))));
+            }
+            // Its records stop counting with the next one: until the new content is in place the old must stand
+            // without them.
+            let (tree, flusher, old) = (self.tree.clone(), self.flusher.clone(), path.clone());
+            blocking(what, move || {
+                let sync =
+                    |file: File| flusher.sync_data(&file).and_then(|()| tree.sync_directory(split(&old).0));
+                match tree.read(&old) {
+                    Err(error) if is_absent(&error) => Ok(()),
+                    other => other.and_then(sync).map_err(io_error(what)),
+                }
+            })
+            .await?;
+            let request = Request::Replace { from: temporary, path: path.clone() };
+            self.log.send(request).await.map_err(io_error(what))?;
+        }
+        let tree = self.tree.clone();
+        blocking(what, move || tree.sync_directory(split(&path).0).map_err(io_error(what))).await
+    }
+
+    fn upload_directory(upload: &str) -> Result<String, BlockError> {
+        if upload.is_empty() || !upload.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(BlockError::NoSuchUpload(upload.chars().take(80).collect()));
+        }
+        Ok(format!("{RESERVED}/multipart/{upload}"))
+    }
+}
+
+/// The body up to `SMALL` bytes: all of it, or its beginning with the rest still to come.
+enum Beginning {
+    Whole(Bytes),
+    More(BytesMut),
+}
+
+async fn begin(body: &mut ByteStream) -> Result<Beginning, BlockError> {
+    let mut held = BytesMut::new();
+    let mut first: Option<Bytes> = None;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        if first.is_none() && held.is_empty() {
+            if chunk.len() > SMALL {
+                return Ok(Beginning::More(BytesMut::from(chunk)));
+            }
+            first = Some(chunk);
+            continue;
+        }
+        if let Some(first) = first.take() {
+            held.extend_from_slice(&first);
+        }
+        held.extend_from_slice(&chunk);
+        if held.len() > SMALL {
+            return Ok(Beginning::More(held));
+        }
+    }
+    Ok(Beginning::Whole(first.unwrap_or_else(|| held.freeze())))
+}
+
+#[async_trait]
+impl BlockStore for LocalStore {
+    fn info(&self) -> StoreInfo {
+        StoreInfo { kind: "local", scheme: "local", presign: false, presign_multipart: false, import: false }
+    }
+
+    async fn put(
+        &self,
+        address: &BlockAddress,
+        mut body: ByteStream,
+        options: PutOptions,
+    ) -> Result<Stored, BlockError> {
+        let path = Self::path(address)?.to_owned();
+        match begin(&mut body).await? {
+            Beginning::Whole(bytes) => {
+                let stored = Stored { size: bytes.len() as u64, md5: Md5::digest(&bytes).into() };
+                self.put_small(address, bytes, options).await?;
+                Ok(stored)
+            }
+            Beginning::More(held) => {
+                let temporary = self.fresh("tmp");
+                let stored = large::write(&self.tree, &self.flusher, temporary.clone(), held, body).await?;
+                self.settle(temporary, path, options).await?;
+                Ok(stored)
+            }
+        }
+    }
+
+    async fn put_bytes(
+        &self,
+        address: &BlockAddress,
+        bytes: Bytes,
+        options: PutOptions,
+    ) -> Result<(), BlockError> {
+        if bytes.len() <= 1 << 20 {
+            return self.put_small(address, bytes, options).await;
+        }
+        self.put(address, body_from_bytes(bytes), options).await.map(drop)
+    }
+
+    async fn get(&self, address: &BlockAddress, range: Option<ByteRange>) -> Result<ByteStream, BlockError> {
+        let path = Self::path(address)?;
+        let file = self.tree.read(path).map_err(|error| read_error(address, error))?;
+        let size = file.metadata().map_err(io_error("read an object"))?.size();
+        let range = range.unwrap_or(ByteRange { start: 0, end: size });
+        if range.start > range.end || range.end > size {
+            return Err(BlockError::Refused { address: address.clone(), why: "the range leaves the object" });
+        }
+        if range.end - range.start <= READ_AT_ONCE {
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            file.read_exact_at(&mut bytes, range.start).map_err(io_error("read an object"))?;
+            return Ok(body_from_bytes(bytes.into()));
+        }
+        // One piece ahead of the reader: memory is bounded, and the client's pace sets ours.
+        let (pieces, mut read) = mpsc::channel::<Result<Bytes, BodyError>>(1);
+        tokio::task::spawn_blocking(move || {
+            let mut at = range.start;
+            while at < range.end {
+                let mut piece = vec![0; (range.end - at).min(READ_PIECE) as usize];
+                let piece = match file.read_exact_at(&mut piece, at) {
+                    Ok(()) => Ok(Bytes::from(piece)),
+                    Err(source) => {
+                        Err(BodyError::Store(Box::new(BlockError::Io { what: "read an object", source })))
+                    }
+                };
+                at += READ_PIECE;
+                if piece.is_err() {
+                    at = range.end;
+                }
+                // The reader went away: so do we.
+                if pieces.blocking_send(piece).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Box::pin(futures::stream::poll_fn(move |context| read.poll_recv(context))))
+    }
+
+    async fn get_bytes(&self, address: &BlockAddress, limit: usize) -> Result<Bytes, BlockError> {
+        let path = Self::path(address)?;
+        let file = self.tree.read(path).map_err(|error| read_error(address, error))?;
+        let size = file.metadata().map_err(io_error("read an object"))?.size();
+        if size > limit as u64 {
+            return Err(BlockError::Refused {
+                address: address.clone(),
+                why: "the object is larger than expected",
+            });
+        }
+        let mut bytes = vec![0; size as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(io_error("read an object"))?;
+        Ok(bytes.into())
+    }
+
+    async fn head(&self, address: &BlockAddress) -> Result<BlockInfo, BlockError> {
+        let path = Self::path(address)?;
+        let file = self.tree.read(path).map_err(|error| read_error(address, error))?;
+        let metadata = file.metadata().map_err(io_error("read an object"))?;
+        if metadata.is_dir() {
+            return Err(BlockError::NotFound(address.clone()));
+        }
+        Ok(BlockInfo {
+            address: address.clone(),
+            size: metadata.size(),
+            mtime_secs: metadata.mtime(),
+            etag: None,
+        })
+    }
+
+    async fn delete(&self, addresses: &[BlockAddress]) -> Vec<Result<(), BlockError>> {
+        let delete = |address: BlockAddress| async move {
+            let path = Self::path(&address)?.to_owned();
+            self.log.send(Request::Delete { path }).await.map_err(io_error("delete an object"))
+        };
+        let deletes: Vec<_> = addresses.iter().cloned().map(delete).collect();
+        futures::future::join_all(deletes).await
+    }
+
+    async fn copy(&self, from: &BlockAddress, to: &BlockAddress) -> Result<(), BlockError> {
+        let what = "copy an object";
+        let (source, target) = (Self::path(from)?.to_owned(), Self::path(to)?.to_owned());
+        let size = self.head(from).await?.size;
+        if size <= SMALL as u64 {
+            let bytes = self.get_bytes(from, SMALL).await?;
+            return self.put_small(to, bytes, PutOptions::default()).await;
+        }
+        // Objects never change, so a second name for the same file is a copy.
+        let temporary = self.fresh("tmp");
+        let (tree, flusher, link) = (self.tree.clone(), self.flusher.clone(), temporary.clone());
+        blocking(what, move || {
+            let file = tree.read(&source).map_err(io_error(what))?;
+            flusher.sync_data(&file).map_err(io_error(what))?;
+            tree.link(&source, &link).map_err(io_error(what))
+        })
+        .await?;
+        self.settle(temporary, target, PutOptions::default()).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &BlockAddress,
+        start_after: Option<&BlockAddress>,
+        limit: usize,
+    ) -> Result<Vec<BlockInfo>, BlockError> {
+        let outside = |address: &BlockAddress| BlockError::Refused {
+            address: address.clone(),
+            why: "it belongs to another store",
+        };
+        let strip = |address: &BlockAddress| {
+            address.as_str().strip_prefix("local://").map(str::to_owned).ok_or_else(|| outside(address))
+        };
+        let prefix = strip(prefix)?;
+        let after = start_after.map(strip).transpose()?;
+        if prefix.split('/').any(|segment| segment == "..") {
+            return Err(outside(&BlockAddress::new(prefix)));
+        }
+        let tree = self.tree.clone();
+        blocking("list objects", move || {
+            walk::list(&tree, &prefix, after.as_deref(), limit).map_err(io_error("list objects"))
+        })
+        .await
+    }
+
+    async fn create_multipart(&self, address: &BlockAddress) -> Result<String, BlockError> {
+        Self::path(address)?;
+        let upload = format!("{:016x}{:016x}", self.entropy.next_u64(), self.entropy.next_u64());
+        let directory = Self::upload_directory(&upload)?;
+        let tree = self.tree.clone();
+        let what = "begin a multipart upload";
+        blocking(what, move || {
+            tree.make_directory(&directory).map_err(io_error(what))?;
+            tree.sync_directory(&directory).map_err(io_error(what))
+        })
+        .await?;
+        Ok(upload)
+    }
+
+    async fn put_part(
+        &self,
+        address: &BlockAddress,
+        upload: &str,
+        number: u32,
+        body: ByteStream,
+    ) -> Result<(Stored, String), BlockError> {
+        Self::path(address)?;
+        let directory = Self::upload_directory(upload)?;
+        let what = "store a part";
+        if !self.tree.exists(&directory).map_err(io_error(what))? {
+            return Err(BlockError::NoSuchUpload(upload.to_owned()));
+        }
+        let tag = format!("{number}-{:016x}", self.entropy.next_u64());
+        let file = format!("{directory}/{tag}");
+        let stored = large::write(&self.tree, &self.flusher, file, BytesMut::new(), body).await?;
+        let tree = self.tree.clone();
+        blocking(what, move || tree.sync_directory(&directory).map_err(io_error(what))).await?;
+        Ok((stored, tag))
+    }
+
+    async fn complete_multipart(
+        &self,
+        address: &BlockAddress,
+        upload: &str,
+        parts: &[StoredPart],
+    ) -> Result<(), BlockError> {
+        let path = Self::path(address)?.to_owned();
+        let directory = Self::upload_directory(upload)?;
+        let what = "complete a multipart upload";
+        if !self.tree.exists(&directory).map_err(io_error(what))? {
+            let there = self.tree.exists(&path).map_err(io_error(what))?;
+            return if there { Ok(()) } else { Err(BlockError::NoSuchUpload(upload.to_owned())) };
+        }
+        let (tree, flusher, parts) = (self.tree.clone(), self.flusher.clone(), parts.to_vec());
+        let (joined, upload) = (directory.clone(), upload.to_owned());
+        let whole = blocking(what, move || {
+            large::join(&tree, &*flusher, &joined, &parts).map_err(|error| {
+                if is_absent(&error) { BlockError::NoSuchUpload(upload) } else { io_error(what)(error) }
+            })
+        })
+        .await?;
+        self.settle(whole, path, PutOptions::default()).await?;
+        let tree = self.tree.clone();
+        blocking(what, move || tree.remove_directory(&directory).map_err(io_error(what))).await
+    }
+
+    async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError> {
+        Self::path(address)?;
+        let directory = Self::upload_directory(upload)?;
+        let tree = self.tree.clone();
+        let upload = upload.to_owned();
+        blocking("abort a multipart upload", move || {
+            tree.remove_directory(&directory).map_err(|error| {
+                if is_absent(&error) {
+                    BlockError::NoSuchUpload(upload)
+                } else {
+                    io_error("abort a multipart upload")(error)
+                }
+            })
+        })
+        .await
+    }
+
+    async fn close(&self) -> Result<(), BlockError> {
+        self.log.close().await.map_err(io_error("close the store"))
+    }
+}
+
+fn read_error(address: &BlockAddress, error: io::Error) -> BlockError {
+    if is_absent(&error) {
+        return BlockError::NotFound(address.clone());
+    }
+    if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        return BlockError::Refused { address: address.clone(), why: "it goes through a symbolic link" };
+    }
+    BlockError::Io { what: "read an object", source: error }
+}

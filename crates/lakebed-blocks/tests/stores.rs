@@ -1,0 +1,166 @@
+//! The conformance suite on every store of this crate, and what only the local one promises.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use lakebed_blocks::{
+    BlockAddress, BlockError, BlockStore, LocalStore, MemStore, PutOptions, body_from_bytes, conformance,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory() {
+    conformance::run_all(Arc::new(MemStore::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local() {
+    let root = tempfile::tempdir().unwrap();
+    conformance::run_all(Arc::new(LocalStore::open(root.path()).unwrap())).await;
+}
+
+fn at(key: &str) -> BlockAddress {
+    BlockAddress::in_namespace("local://lake", key)
+}
+
+async fn put(store: &LocalStore, key: &str, content: &[u8]) {
+    let body = body_from_bytes(Bytes::copy_from_slice(content));
+    store.put(&at(key), body, PutOptions::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_is_a_file_at_its_address() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path()).unwrap();
+    put(&store, "data/a/b", b"hello").await;
+    assert_eq!(std::fs::read(root.path().join("lake/data/a/b")).unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn symbolic_links_lead_nowhere() {
+    let root = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), b"secret").unwrap();
+    let store = LocalStore::open(root.path()).unwrap();
+    put(&store, "x", b"x").await;
+    std::os::unix::fs::symlink(outside.path(), root.path().join("lake/out")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("secret"), root.path().join("lake/file")).unwrap();
+    for key in ["out/secret", "file"] {
+        assert!(store.get(&at(key), None).await.is_err(), "{key}");
+        assert!(store.head(&at(key)).await.is_err(), "{key}");
+    }
+    let new = store.put_bytes(&at("out/new"), Bytes::from_static(b"x"), PutOptions::default()).await;
+    assert!(new.is_err());
+    assert!(!outside.path().join("new").exists());
+    let large = body_from_bytes(vec![0; 200_000].into());
+    assert!(store.put(&at("out/large"), large, PutOptions::default()).await.is_err());
+    assert!(!outside.path().join("large").exists());
+}
+
+#[tokio::test]
+async fn a_root_in_use_is_refused_and_a_closed_one_opens_again() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path()).unwrap();
+    put(&store, "x", b"1").await;
+    let error = LocalStore::open(root.path()).err().unwrap();
+    assert!(matches!(error, BlockError::Io { .. }));
+    store.close().await.unwrap();
+    drop(store);
+    assert_eq!(std::fs::read_dir(root.path().join(".lakebed/log")).unwrap().count(), 0, "nothing to replay");
+    let store = LocalStore::open(root.path()).unwrap();
+    assert_eq!(store.get_bytes(&at("x"), 10).await.unwrap(), "1");
+}
+
+fn copy_tree(from: &Path, to: &Path, skip: &str) {
+    std::fs::create_dir_all(to).unwrap();
+    let Ok(entries) = std::fs::read_dir(from) else { return };
+    for entry in entries {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_name() == skip {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target, skip);
+        } else {
+            // A temporary file may go while we look.
+            let _ = std::fs::copy(entry.path(), target);
+        }
+    }
+}
+
+/// Power loss takes every file that was not synced: here, all files of small objects. The log brings back each
+/// acknowledged one; a deleted one stays deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_alone_brings_back_every_acknowledged_small_object() {
+    let root = tempfile::tempdir().unwrap();
+    let live = root.path().join("live");
+    let store = Arc::new(LocalStore::open(&live).unwrap());
+    put(&store, "data/deleted", b"x").await;
+    store.delete(&[at("data/deleted")]).await;
+    put(&store, "data/replaced", b"old").await;
+    put(&store, "data/replaced", &[7; 200_000]).await;
+    let acknowledged: Arc<Vec<AtomicU64>> = Arc::new((0..6).map(|_| AtomicU64::new(0)).collect());
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = tokio::task::JoinSet::new();
+    for me in 0..6usize {
+        let (store, acknowledged, stop) = (store.clone(), acknowledged.clone(), stop.clone());
+        writers.spawn(async move {
+            let mut n = 0u64;
+            while !stop.load(Ordering::SeqCst) {
+                put(&store, &format!("data/{me}/{n}"), format!("{me}:{n}").as_bytes()).await;
+                n += 1;
+                acknowledged[me].store(n, Ordering::SeqCst);
+            }
+        });
+    }
+    while acknowledged.iter().any(|n| n.load(Ordering::SeqCst) < 30) {
+        tokio::task::yield_now().await;
+    }
+    let before: Vec<u64> = acknowledged.iter().map(|n| n.load(Ordering::SeqCst)).collect();
+    let crashed = root.path().join("crashed");
+    // Only what was synced survives: the log and the large object, not the directories of the small ones.
+    copy_tree(&live.join(".lakebed"), &crashed.join(".lakebed"), "lock");
+    std::fs::create_dir_all(crashed.join("lake/data")).unwrap();
+    std::fs::copy(live.join("lake/data/replaced"), crashed.join("lake/data/replaced")).unwrap();
+    stop.store(true, Ordering::SeqCst);
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    let store = LocalStore::open(&crashed).unwrap();
+    for (me, count) in before.iter().enumerate() {
+        for n in 0..*count {
+            let content = store.get_bytes(&at(&format!("data/{me}/{n}")), 100).await.unwrap();
+            assert_eq!(content, format!("{me}:{n}"));
+        }
+    }
+    assert!(matches!(store.head(&at("data/deleted")).await, Err(BlockError::NotFound(_))));
+    assert_eq!(
+        store.head(&at("data/replaced")).await.unwrap().size,
+        200_000,
+        "the log must not bring back the old"
+    );
+}
+
+#[tokio::test]
+async fn a_torn_record_ends_the_replay() {
+    let root = tempfile::tempdir().unwrap();
+    let live = root.path().join("live");
+    let store = LocalStore::open(&live).unwrap();
+    put(&store, "a", b"first").await;
+    put(&store, "b", b"second").await;
+    let crashed = root.path().join("crashed");
+    copy_tree(&live.join(".lakebed"), &crashed.join(".lakebed"), "lock");
+    let log = std::fs::read_dir(crashed.join(".lakebed/log")).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&log).unwrap();
+    for cut in [whole.len() - 1, whole.len() - 10, whole.len() / 2 + 3] {
+        let copy = root.path().join(format!("cut{cut}"));
+        copy_tree(&crashed, &copy, "lock");
+        let name = copy.join(".lakebed/log").join(log.file_name().unwrap());
+        std::fs::write(&name, &whole[..cut]).unwrap();
+        let store = LocalStore::open(&copy).unwrap();
+        assert_eq!(store.get_bytes(&at("a"), 100).await.unwrap(), "first");
+        assert!(matches!(store.head(&at("b")).await, Err(BlockError::NotFound(_))));
+    }
+}
