@@ -4,10 +4,17 @@
 //! [`Auth::authenticate_token`], or [`Auth::signing_key`] for doors that verify a signature themselves), and may they
 //! ([`Auth::authorize`]). The rules are `auth.md`; whatever is not allowed is denied.
 
+mod authority;
+mod policy;
+mod seal;
+
 use std::sync::Arc;
 
 use lakebed_core::{Clock, Entropy, Timestamp};
 use lakebed_kv::{Kv, KvError};
+
+pub use authority::Auth;
+pub use policy::{Effect, Policy, Statement};
 
 /// What the authority stands on.
 pub struct AuthConfig {
@@ -21,13 +28,6 @@ pub struct AuthConfig {
     pub secret_key: Vec<u8>,
     /// How long a login token lives, in seconds.
     pub login_duration_secs: i64,
-}
-
-/// Users, credentials, tokens, permissions. Cheap to clone.
-#[derive(Clone)]
-pub struct Auth {
-    #[allow(dead_code)]
-    inner: Arc<AuthConfig>,
 }
 
 /// Who a request comes from.
@@ -103,7 +103,7 @@ pub enum AuthError {
         resource: String,
     },
     /// Setup was done already.
-    #[error("lakeFS already initialized")]
+    #[error("setup is already complete")]
     AlreadyInitialized,
     /// An argument is malformed.
     #[error("{0}")]
@@ -114,60 +114,7 @@ pub enum AuthError {
     /// A stored secret cannot be read: another `auth.encrypt.secret_key` made it.
     #[error("stored credentials cannot be decrypted: was auth.encrypt.secret_key changed?")]
     WrongKey,
-}
-
-#[allow(clippy::unused_async, clippy::missing_panics_doc)]
-impl Auth {
-    /// An authority over this configuration.
-    pub fn new(config: AuthConfig) -> Self {
-        Self { inner: Arc::new(config) }
-    }
-
-    /// Whether setup was done.
-    pub async fn setup_state(&self) -> Result<SetupState, AuthError> {
-        unimplemented!()
-    }
-
-    /// Makes the administrator, with the key pair given or a fresh one. Exactly one caller ever succeeds.
-    pub async fn setup(
-        &self,
-        _user: &str,
-        _key_pair: Option<(String, String)>,
-    ) -> Result<Credentials, AuthError> {
-        unimplemented!()
-    }
-
-    /// A UUID made at the first start, the same ever after.
-    pub async fn installation_id(&self) -> Result<String, AuthError> {
-        unimplemented!()
-    }
-
-    /// The secret behind an access key id; `None` if unknown.
-    pub async fn signing_key(&self, _access_key_id: &str) -> Result<Option<SigningKey>, AuthError> {
-        unimplemented!()
-    }
-
-    /// Basic authentication; the comparison takes constant time.
-    pub async fn authenticate_key(
-        &self,
-        _access_key_id: &str,
-        _secret: &str,
-    ) -> Result<Arc<Principal>, AuthError> {
-        unimplemented!()
-    }
-
-    /// A login: a token and when it expires.
-    pub async fn login(&self, _access_key_id: &str, _secret: &str) -> Result<(String, Timestamp), AuthError> {
-        unimplemented!()
-    }
-
-    /// Bearer or cookie authentication.
-    pub async fn authenticate_token(&self, _token: &str) -> Result<Arc<Principal>, AuthError> {
-        unimplemented!()
-    }
-
-    /// May this user do this? Denied unless a policy allows it.
-    pub async fn authorize(&self, _principal: &Principal, _needed: &Permission) -> Result<(), AuthError> {
-        unimplemented!()
-    }
+    /// A stored record cannot be read or a new one not made.
+    #[error("authentication records: {0}")]
+    Damaged(String),
 }
