@@ -1,4 +1,5 @@
 //! Setup, credentials and tokens over the engine in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests say what they expect by panicking
 
 use std::sync::Arc;
 

@@ -165,7 +165,7 @@ pub async fn copies_stand_alone(store: &dyn BlockStore) {
         let (from, to) = (at(store, &format!("copy/from{length}")), at(store, &format!("copy/to/{length}")));
         store.put(&from, body_from_bytes(bytes(length)), PutOptions::default()).await.unwrap();
         store.copy(&from, &to).await.unwrap();
-        store.delete(&[from.clone()]).await;
+        store.delete(std::slice::from_ref(&from)).await;
         assert!(read(store, &to, None).await == bytes(length));
         assert!(matches!(store.copy(&from, &to).await, Err(BlockError::NotFound(_))));
     }

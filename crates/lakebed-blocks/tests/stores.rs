@@ -1,4 +1,5 @@
 //! The conformance suite on every store of this crate, and what only the local one promises.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests say what they expect by panicking
 
 use std::path::Path;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ async fn the_log_alone_brings_back_every_acknowledged_small_object() {
     put(&store, "data/deleted", b"x").await;
     store.delete(&[at("data/deleted")]).await;
     put(&store, "data/replaced", b"old").await;
-    put(&store, "data/replaced", &[7; 200_000]).await;
+    put(&store, "data/replaced", &vec![7; 200_000]).await;
     let acknowledged: Arc<Vec<AtomicU64>> = Arc::new((0..6).map(|_| AtomicU64::new(0)).collect());
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = tokio::task::JoinSet::new();

@@ -75,7 +75,7 @@ impl Catalog {
             for ((name, key), row) in names.iter().zip(wanted).zip(found) {
                 // A branch deleted since the index was read is simply not there.
                 let Some(row) = row else { continue };
-                if let Some(state) = self.inner.decode_branch(key, row)? {
+                if let Some(state) = self.inner.decode_branch(key, &row)? {
                     items.push(Branch { id: name.parse()?, head: state.head, hidden: state.hidden });
                 }
             }

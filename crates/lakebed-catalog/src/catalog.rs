@@ -43,6 +43,9 @@ pub struct Catalog {
 /// saves the decoding and never the read.
 type Decoded<T> = Cache<Bytes, (Version, Arc<T>)>;
 
+/// Held while an operation computes and publishes; waiters are served in order.
+pub(crate) type HeadQueue = tokio::sync::Mutex<()>;
+
 pub(crate) struct Inner {
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) blocks: Arc<dyn BlockStore>,
@@ -56,7 +59,7 @@ pub(crate) struct Inner {
     branches: Decoded<BranchState>,
     /// Operations that move one branch's head queue here, so that they need not compute twice (`protocol.md`,
     /// Publish). For speed only: correctness is in the transactions.
-    queues: Mutex<HashMap<(Incarnation, BranchId), Weak<tokio::sync::Mutex<()>>>>,
+    queues: Mutex<HashMap<(Incarnation, BranchId), Weak<HeadQueue>>>,
     pub(crate) slice: Mutex<Slice>,
     pub(crate) sweep: Arc<Notify>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
@@ -156,13 +159,13 @@ impl Inner {
         let Some(row) = self.kv.get(&key).await? else {
             return Ok(None);
         };
-        self.decode_branch(key, row)
+        self.decode_branch(key, &row)
     }
 
     pub(crate) fn decode_branch(
         &self,
         key: Bytes,
-        row: lakebed_kv::Versioned,
+        row: &lakebed_kv::Versioned,
     ) -> Result<Option<Arc<BranchState>>, CatalogError> {
         if let Some((version, cached)) = self.branches.get(&key)
             && version == row.version
@@ -211,11 +214,7 @@ impl Inner {
 
     /// The queue of operations that move this branch's head. The caller holds the lock while it computes and
     /// publishes; waiters are served in order.
-    pub(crate) fn head_queue(
-        &self,
-        repository: &Repository,
-        branch: &BranchId,
-    ) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn head_queue(&self, repository: &Repository, branch: &BranchId) -> Arc<HeadQueue> {
         let mut queues = self.queues.lock();
         let key = (repository.incarnation, branch.clone());
         if let Some(queue) = queues.get(&key).and_then(Weak::upgrade) {
@@ -224,7 +223,7 @@ impl Inner {
         if queues.len() >= DECODED_RECORDS {
             queues.retain(|_, queue| queue.strong_count() > 0);
         }
-        let queue = Arc::new(tokio::sync::Mutex::new(()));
+        let queue = Arc::new(HeadQueue::new(()));
         queues.insert(key, Arc::downgrade(&queue));
         queue
     }

@@ -233,7 +233,7 @@ impl Catalog {
         if let Some(after) = after {
             let mut start = keys::upload_index(&record.incarnation, after).to_vec();
             // Behind this very upload, or behind every upload of this path.
-            start.push(if after.contains('\0') { 0 } else { 1 });
+            start.push(u8::from(!after.contains('\0')));
             range.start = start.into();
         }
         let rows = inner.kv.scan(&range, amount + 1).await?;
@@ -263,7 +263,8 @@ impl Catalog {
     ) -> Result<Entry, CatalogError> {
         let inner = &self.inner;
         let mut found = inner.find_upload(repository, id).await?;
-        let named: String = parts.iter().map(|part| format!("{}:{};", part.number, part.etag)).collect();
+        let named =
+            parts.iter().fold(String::new(), |all, part| all + &format!("{}:{};", part.number, part.etag));
         if !found.row.done.is_empty() {
             if found.row.completing != named {
                 return Err(not_found(id));

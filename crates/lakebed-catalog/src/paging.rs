@@ -8,7 +8,7 @@ pub(crate) struct Folding<'a> {
     pub(crate) delimiter: &'a str,
 }
 
-impl<'a> Folding<'a> {
+impl Folding<'_> {
     /// The folded prefix a path belongs to, delimiter included; `None` if it stands for itself.
     pub(crate) fn fold<'p>(&self, path: &'p str) -> Option<&'p str> {
         if self.delimiter.is_empty() {

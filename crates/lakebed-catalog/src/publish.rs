@@ -62,9 +62,8 @@ impl Inner {
             }
             let mut next = state.as_ref().clone();
             next.sealed.push(Sealed::rows(state.current));
-            match self.renew(&state, next, Vec::new()).await? {
-                Some(sealed) => return Ok(sealed),
-                None => continue,
+            if let Some(sealed) = self.renew(&state, next, Vec::new()).await? {
+                return Ok(sealed);
             }
         }
         Err(busy(&format!("branch '{branch}'")))
@@ -259,9 +258,8 @@ impl Inner {
     async fn settle(&self, id: &Incarnation) -> Result<bool, CatalogError> {
         let key = keys::operation(id);
         for _ in 0..MOVE_ATTEMPTS {
-            match self.kv.get(&key).await? {
-                Some(row) => return Ok(row.value.first() == Some(&b'1')),
-                None => {}
+            if let Some(row) = self.kv.get(&key).await? {
+                return Ok(row.value.first() == Some(&b'1'));
             }
             let void = Transaction::new()
                 .check(key.clone(), Check::Absent)

@@ -91,7 +91,7 @@ impl Inner {
         }
         let key = keys::reference(&repository.incarnation, name);
         if let Some(row) = self.kv.get(&key).await? {
-            if let Some(branch) = self.decode_branch(key, row.clone())? {
+            if let Some(branch) = self.decode_branch(key, &row)? {
                 return Ok(Some(Base::Branch(branch)));
             }
             let row: wire::RefRow = wire::decode(&row.value, "ref")?;

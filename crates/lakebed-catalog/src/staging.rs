@@ -217,16 +217,12 @@ pub(crate) fn check_precondition(
     };
     let view: Option<EntryView<'_>> = entry.and_then(EntryBytes::view);
     match (precondition, view) {
-        (Precondition::None, _)
-        | (Precondition::Absent | Precondition::Differs(_), None)
-        | (Precondition::Exists, Some(_)) => Ok(()),
         (Precondition::Absent, Some(_)) => failed("an object exists"),
         (Precondition::Differs(etag), Some(view)) if view.checksum == etag => failed("the ETag matches"),
-        (Precondition::Differs(_), Some(_)) => Ok(()),
-        (Precondition::Matches(etag), Some(view)) if view.checksum == etag => Ok(()),
-        (Precondition::Matches(_), Some(_)) => failed("the ETag differs"),
+        (Precondition::Matches(etag), Some(view)) if view.checksum != etag => failed("the ETag differs"),
         (Precondition::Matches(_) | Precondition::Exists, None) => {
             Err(CatalogError::refused(ErrorKind::ObjectNotFound, format!("object '{path}' not found")))
         }
+        _ => Ok(()),
     }
 }

@@ -23,7 +23,7 @@ const BATCH: usize = 256;
 const OUTCOME_LIFE_MILLIS: i64 = 24 * 3600 * 1000;
 
 /// How often the sweeper looks without being called.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Runs until the catalog is dropped or the task is aborted.
 pub(crate) fn spawn(catalog: Weak<Inner>) -> JoinHandle<()> {

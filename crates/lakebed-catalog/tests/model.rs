@@ -1,4 +1,5 @@
 //! Staging, commit, merge and reset against a naive sequential model: maps instead of layers and trees.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests say what they expect by panicking
 
 mod support;
 
@@ -107,7 +108,6 @@ impl Model {
     }
 
     fn three_way(
-        &self,
         base: &Contents,
         source: &Contents,
         dest: &Contents,
@@ -197,8 +197,7 @@ async fn apply(lake: &Lake, model: &mut Model, op: &Op) {
                     if *b == source_head || base == *source_contents {
                         return Err(ErrorKind::NoChanges);
                     }
-                    model
-                        .three_way(&base, source_contents, model.head(dest), strategy)
+                    Model::three_way(&base, source_contents, model.head(dest), strategy)
                         .ok_or(ErrorKind::MergeConflict)
                 })
                 .collect();

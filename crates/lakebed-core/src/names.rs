@@ -69,7 +69,7 @@ name!(
         && !text.contains("..")
         && !text.contains("@{")
         && !text.ends_with('.')
-        && !text.ends_with(".lock")
+        && !text.as_bytes().ends_with(b".lock")
         && !text.chars().any(|c| c.is_control() || c == ' ' || "^:?*[\\/".contains(c))
 );
 

@@ -92,7 +92,7 @@ impl FjallKv {
         let rows = database.keyspace("rows", options).map_err(|error| failed(&error))?;
         let marks = database.keyspace("marks", options).map_err(|error| failed(&error))?;
         let sequence = match marks.get(SEQUENCE_KEY).map_err(|error| failed(&error))? {
-            Some(value) => value.as_ref().try_into().map(u64::from_le_bytes).unwrap_or(0),
+            Some(value) => value.as_ref().try_into().map_or(0, u64::from_le_bytes),
             None => 0,
         };
         let stopped: Arc<Mutex<Option<Arc<str>>>> = Arc::default();

@@ -1,4 +1,5 @@
 //! The conformance suite on every engine of this crate, and what only the embedded one promises.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests say what they expect by panicking
 
 use std::path::Path;
 use std::sync::Arc;

@@ -48,6 +48,6 @@ impl Rule {
         // hash / 2^64 < w * weight / spacing, with w = 1/2 below the target and 4 above; both sides times 2.
         let hash = u128::from(xxh3_64_with_seed(key, u64::from(level)));
         let twice_w = if sum < self.target { 1 } else { 8 };
-        hash * u128::from(self.spacing) * 2 < twice_w * u128::from(weight) << 64
+        hash * u128::from(self.spacing) * 2 < (twice_w * u128::from(weight)) << 64
     }
 }

@@ -259,6 +259,8 @@ fn naive_merge(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, u64> 
     if conflicts == 0 { Ok(merged) } else { Err(conflicts) }
 }
 
+type Keep<'a> = &'a dyn Fn(Option<&Vec<u8>>, Option<&Vec<u8>>) -> bool;
+
 async fn merge_maps(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, u64> {
     let store = MemNodeStore::new();
     let roots = ThreeWay {
@@ -271,7 +273,7 @@ async fn merge_maps(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, 
         return Err(merged.conflicts);
     }
     let map = contents(&store, &merged.root).await;
-    let count = |keep: &dyn Fn(Option<&Vec<u8>>, Option<&Vec<u8>>) -> bool| {
+    let count = |keep: Keep<'_>| {
         let keys: std::collections::BTreeSet<_> = map.keys().chain(trees.destination.keys()).collect();
         keys.into_iter().filter(|key| keep(trees.destination.get(*key), map.get(*key))).count() as u64
     };

@@ -100,7 +100,7 @@ impl LocalStore {
         Ok(Self { tree, log, flusher, entropy, _lock: lock })
     }
 
-    fn path<'a>(address: &'a BlockAddress) -> Result<&'a str, BlockError> {
+    fn path(address: &BlockAddress) -> Result<&str, BlockError> {
         segments("local", address)
     }
 

@@ -18,7 +18,7 @@ fn level(tree: &Tree, directory: &str) -> io::Result<Level> {
         Err(error) if is_absent(&error) => Vec::new(),
         other => other?,
     };
-    names.retain(|(name, _)| !name.starts_with(".lakebed-") && !(directory.is_empty() && name == RESERVED));
+    names.retain(|(name, _)| !name.starts_with(".lakebed-") && (!directory.is_empty() || name != RESERVED));
     // A directory's files sort by its name and a slash: `a-b` comes before `a/`, though `a` is shorter.
     let order = |(name, directory): &(String, bool)| {
         let mut key = name.clone();
