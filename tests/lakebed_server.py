@@ -41,7 +41,7 @@ class Server:
         self.config = self.directory / "config.yaml"
         installation = f"""
 installation:
-  user_name: admin
+  user_name: quickstart
   access_key_id: {KEY}
   secret_access_key: {SECRET}
 """

@@ -1,1 +1,67 @@
-//! The wire types of the REST API, shared by server and client.
+//! The wire types of the REST API, shared by server and client: one definition of the wire.
+//!
+//! Every type is a schema of the API description with the same name. What is required there is a plain field here and
+//! its absence (or `null`) is refused; what is optional is an `Option` or has its documented default, and `null` counts
+//! as absent. Unknown fields are ignored. Times are Unix seconds unless the field is a date-time text.
+//!
+//! ```
+//! let new: lakebed_api::BranchCreation = serde_json::from_str(r#"{"name":"dev","source":"main","force":null}"#).unwrap();
+//! assert!(!new.force);
+//! assert!(serde_json::from_str::<lakebed_api::BranchCreation>(r#"{"name":"dev"}"#).is_err());
+//! ```
+
+mod auth;
+mod branches;
+mod commits;
+mod config;
+mod diffs;
+mod merges;
+mod objects;
+mod pages;
+mod repositories;
+mod settings;
+mod staging;
+mod statistics;
+
+pub use auth::{
+    AccessKeyCredentials, Acl, AuthCapabilities, AuthenticationToken, CommPrefsInput, CredentialsWithSecret,
+    CurrentUser, Effect, ExternalLoginInformation, ExternalPrincipalCreation, GroupCreation, LoginConfig,
+    LoginInformation, Policy, Setup, SetupState, Statement, StsAuthRequest, User, UserCreation,
+};
+pub use branches::{BranchCreation, Ref, ResetCreation, ResetType, TagCreation};
+pub use commits::{
+    CherryPickCreation, Commit, CommitCreation, CommitOverrides, CommitRecordCreation, RevertCreation,
+};
+pub use config::{
+    CapabilitiesConfig, Config, GarbageCollectionConfig, StorageConfig, UiConfig, VersionConfig,
+};
+pub use diffs::{Diff, DiffObjectStat, DiffType, PathType};
+pub use merges::{FindMergeBaseResult, Merge, MergeResult, MergeSummary};
+pub use objects::{
+    ObjectCopyCreation, ObjectError, ObjectErrorList, ObjectStageCreation, ObjectStats, PathList, StorageUri,
+    UnderlyingObjectProperties, UpdateObjectUserMetadata,
+};
+pub use pages::{Error, List, MAX_PER_PAGE, Pagination};
+pub use repositories::{
+    ImportCreation, ImportLocation, ImportLocationType, PullRequestBasic, PullRequestCreation,
+    PullRequestStatus, RefsRestore, Repository, RepositoryCreation, RepositoryMetadataKeys,
+    RepositoryMetadataSet,
+};
+pub use settings::{BranchProtectionRule, GarbageCollectionRule, GarbageCollectionRules};
+pub use staging::{
+    AbortPresignMultipartUpload, CompletePresignMultipartUpload, CopyPartSource, StagingLocation,
+    StagingMetadata, UploadPart, UploadPartCopyFrom, UploadPartFrom,
+};
+pub use statistics::{InstallationUsageReport, StatsEvent, StatsEventsList, UsageReport};
+
+/// String to string, sorted, as user metadata and commit metadata travel.
+pub type Metadata = std::collections::BTreeMap<String, String>;
+
+/// Reads an optional field whose `null` means the same as its absence.
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + serde::Deserialize<'de>,
+{
+    Ok(<Option<T> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or_default())
+}

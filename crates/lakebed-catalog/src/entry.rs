@@ -20,7 +20,7 @@ use bytes::Bytes;
 use lakebed_blocks::BlockAddress;
 
 /// The content type of objects stored without one.
-pub(crate) const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
+pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// The most bytes an encoded entry may take (`formats.md`).
 pub(crate) const MAX_ENTRY_BYTES: usize = 48 * 1024;

@@ -40,7 +40,7 @@ mod wire;
 mod working;
 
 pub use catalog::{Catalog, CatalogConfig};
-pub use entry::{Entry, EntryBytes, EntryView};
+pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use records::{Branch, Commit, MergeOutcome, MergeSummary, Repository, Tag, Upload, UploadPart};
 pub use requests::{

@@ -1,1 +1,12 @@
-//! One port: routes S3, REST and the page; limits, metrics, shutdown.
+//! One port: routes REST, S3 and the page; health, metrics, limits, shutdown. Knows no versioning rule.
+//!
+//! [`Server::bind`] takes the port, [`Server::run`] serves until told to stop, then lets the requests in flight finish.
+
+mod body;
+mod metrics;
+mod page;
+mod router;
+mod server;
+
+pub use router::{Doors, Router};
+pub use server::{Server, ServerConfig, ServerError};

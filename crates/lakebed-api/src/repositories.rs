@@ -1,0 +1,147 @@
+//! Repositories, and what is asked of a repository as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CommitCreation, Metadata, nullable};
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repository {
+    /// When it was made.
+    pub creation_date: i64,
+    /// Its default branch.
+    pub default_branch: String,
+    /// Its name.
+    pub id: String,
+    /// Whether it refuses writes; left out of the answer to a bare creation, as the recorded server does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+    /// The block store it is on; empty with a single store.
+    #[serde(default)]
+    pub storage_id: String,
+    /// Where its bytes are.
+    pub storage_namespace: String,
+}
+
+/// A repository to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryCreation {
+    /// Its name.
+    pub name: String,
+    /// The block store; empty with a single store.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    pub storage_id: String,
+    /// Where its bytes go.
+    pub storage_namespace: String,
+    /// Its default branch; empty = `main`.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
+    pub default_branch: String,
+    /// Fill it with sample data.
+    #[serde(default, deserialize_with = "nullable")]
+    pub sample_data: bool,
+    /// Refuse writes from the start.
+    #[serde(default, deserialize_with = "nullable")]
+    pub read_only: bool,
+}
+
+/// Metadata to add or overwrite.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryMetadataSet {
+    /// Keys and values.
+    pub metadata: Metadata,
+}
+
+/// Metadata keys to remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryMetadataKeys {
+    /// The keys; unknown ones are ignored.
+    pub keys: Vec<String>,
+}
+
+/// What a restore reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefsRestore {
+    /// Tree of commit records.
+    pub commits_meta_range_id: String,
+    /// Tree of tags.
+    pub tags_meta_range_id: String,
+    /// Tree of branches.
+    pub branches_meta_range_id: String,
+    /// Write although the repository is read-only.
+    #[serde(default, deserialize_with = "nullable")]
+    pub force: bool,
+}
+
+/// Whether an import source is one object or everything under a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportLocationType {
+    /// Every object whose key starts with the path.
+    CommonPrefix,
+    /// Exactly this object.
+    Object,
+}
+
+/// One source of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportLocation {
+    /// Prefix or object.
+    #[serde(rename = "type")]
+    pub kind: ImportLocationType,
+    /// URI in the block store.
+    pub path: String,
+    /// Where in the branch.
+    pub destination: String,
+}
+
+/// An import to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportCreation {
+    /// The sources.
+    pub paths: Vec<ImportLocation>,
+    /// The commit it ends with.
+    pub commit: CommitCreation,
+    /// Write although the repository is read-only.
+    #[serde(default, deserialize_with = "nullable")]
+    pub force: bool,
+}
+
+/// The state of a pull request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullRequestStatus {
+    /// Waiting.
+    Open,
+    /// Given up.
+    Closed,
+    /// Merged.
+    Merged,
+}
+
+/// A change to a pull request: any subset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequestBasic {
+    /// New status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<PullRequestStatus>,
+    /// New title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// New description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// A pull request to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequestCreation {
+    /// Title; may be empty.
+    pub title: String,
+    /// Description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Branch merged from.
+    pub source_branch: String,
+    /// Branch merged into.
+    pub destination_branch: String,
+}

@@ -1,0 +1,28 @@
+//! Settings of a repository: branch protection, collection rules.
+
+use serde::{Deserialize, Serialize};
+
+/// A pattern whose branches are protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BranchProtectionRule {
+    /// Glob with `*` and `?`; not empty.
+    pub pattern: String,
+}
+
+/// How long one branch keeps what it no longer shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GarbageCollectionRule {
+    /// The branch.
+    pub branch_id: String,
+    /// Days.
+    pub retention_days: i64,
+}
+
+/// How long branches keep what they no longer show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GarbageCollectionRules {
+    /// One rule for each branch that differs.
+    pub branches: Vec<GarbageCollectionRule>,
+    /// Days for all others.
+    pub default_retention_days: i64,
+}

@@ -1,0 +1,236 @@
+//! Who may call an operation: the requirements of `auth.md` §9.3.
+
+use lakebed_auth::{Auth, AuthError, Permission, Principal};
+
+use crate::call::Call;
+
+/// What an operation asks of its caller. `I` is the operation's checked input.
+pub(crate) enum Access<I> {
+    /// Open to everybody.
+    Public,
+    /// Anonymous callers are let in as such; wrong credentials are not.
+    AnonymousToo,
+    /// Any known caller.
+    Authenticated,
+    /// Any known caller; the handler asks for each item of the request by itself.
+    EachItem,
+    /// Callers with these permissions.
+    Requires(Box<dyn Fn(&Call, &I) -> Requirement + Send + Sync>),
+}
+
+/// Permissions joined.
+pub(crate) enum Requirement {
+    /// Every one is needed.
+    All(Vec<Permission>),
+    /// One is enough.
+    Any(Vec<Permission>),
+}
+
+/// Decides a requirement.
+pub(crate) async fn decide(auth: &Auth, principal: &Principal, requirement: &Requirement) -> Result<(), AuthError> {
+    match requirement {
+        Requirement::All(permissions) => {
+            for permission in permissions {
+                auth.authorize(principal, permission).await?;
+            }
+            Ok(())
+        }
+        Requirement::Any(permissions) => {
+            let mut refusal = AuthError::Unauthenticated;
+            for permission in permissions {
+                match auth.authorize(principal, permission).await {
+                    Err(denied @ AuthError::Denied { .. }) => refusal = denied,
+                    decided => return decided,
+                }
+            }
+            Err(refusal)
+        }
+    }
+}
+
+fn permission(action: &'static str, resource: String) -> Permission {
+    Permission { action, resource }
+}
+
+fn one(action: &'static str, resource: String) -> Requirement {
+    Requirement::All(vec![permission(action, resource)])
+}
+
+fn repository_arn(call: &Call) -> String {
+    format!("arn:lakefs:fs:::repository/{}", call.param("repository"))
+}
+
+fn under_repository(call: &Call, kind: &str, name: &str) -> String {
+    format!("arn:lakefs:fs:::repository/{}/{kind}/{name}", call.param("repository"))
+}
+
+/// On everything.
+pub(crate) fn global<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
+    move |_, _| one(action, "*".to_owned())
+}
+
+/// On the repository in the path.
+pub(crate) fn repository<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| one(action, repository_arn(call))
+}
+
+/// On the repository in the path, all of these.
+pub(crate) fn repository_all<I>(actions: &'static [&'static str]) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| {
+        Requirement::All(actions.iter().map(|action| permission(action, repository_arn(call))).collect())
+    }
+}
+
+/// On the repository in the path, one of these.
+pub(crate) fn repository_any<I>(actions: &'static [&'static str]) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| {
+        Requirement::Any(actions.iter().map(|action| permission(action, repository_arn(call))).collect())
+    }
+}
+
+/// On the branch named by a path parameter.
+pub(crate) fn branch<I>(action: &'static str, param: &'static str) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| one(action, under_repository(call, "branch", call.param(param)))
+}
+
+/// On every branch of the repository.
+pub(crate) fn every_branch<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| one(action, under_repository(call, "branch", "*"))
+}
+
+/// On the tag in the path.
+pub(crate) fn tag<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| one(action, under_repository(call, "tag", call.param("tag")))
+}
+
+/// Reading the log of a ref: the branch if it is one, or commits in general.
+pub(crate) fn log<I>(param: &'static str) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| {
+        Requirement::Any(vec![
+            permission("fs:ReadBranch", under_repository(call, "branch", call.param(param))),
+            permission("fs:ReadCommit", repository_arn(call)),
+        ])
+    }
+}
+
+/// On the branch in the path, together with reading commits.
+pub(crate) fn pick<I>(_: &()) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| {
+        Requirement::All(vec![
+            permission("fs:CreateCommit", under_repository(call, "branch", call.param("branch"))),
+            permission("fs:ReadCommit", repository_arn(call)),
+        ])
+    }
+}
+
+/// Restoring refs.
+pub(crate) fn restore<I>(call: &Call, _: &I) -> Requirement {
+    Requirement::All(vec![
+        permission("fs:CreateTag", under_repository(call, "tag", "*")),
+        permission("fs:CreateBranch", under_repository(call, "branch", "*")),
+        permission("fs:CreateCommit", under_repository(call, "branch", "*")),
+    ])
+}
+
+/// On the user, group or policy named by a path parameter.
+pub(crate) fn identity<I>(
+    action: &'static str,
+    kind: &'static str,
+    param: &'static str,
+) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, _| one(action, format!("arn:lakefs:auth:::{kind}/{}", call.param(param)))
+}
+
+/// On the user, group or policy the body names.
+pub(crate) fn new_identity<I>(
+    action: &'static str,
+    kind: &'static str,
+    id: fn(&I) -> &str,
+) -> impl Fn(&Call, &I) -> Requirement {
+    move |_, input| one(action, format!("arn:lakefs:auth:::{kind}/{}", id(input)))
+}
+
+/// Setting a group's ACL replaces its policies.
+pub(crate) fn group_acl<I>(call: &Call, _: &I) -> Requirement {
+    let group = || format!("arn:lakefs:auth:::group/{}", call.param("groupId"));
+    Requirement::All(vec![permission("auth:AttachPolicy", group()), permission("auth:DetachPolicy", group())])
+}
+
+/// On the object whose path the input holds.
+pub(crate) fn object<I>(action: &'static str, path: fn(&I) -> &str) -> impl Fn(&Call, &I) -> Requirement {
+    move |call, input| one(action, under_repository(call, "object", path(input)))
+}
+
+/// The permission to delete one object, for operations that delete many.
+pub(crate) fn delete_object(call: &Call, path: &str) -> Permission {
+    permission("fs:DeleteObject", under_repository(call, "object", path))
+}
+
+/// Making a repository on a namespace.
+pub(crate) fn create_repository(name: &str, namespace: &str) -> Requirement {
+    Requirement::All(vec![
+        permission("fs:CreateRepository", format!("arn:lakefs:fs:::repository/{name}")),
+        permission("fs:AttachStorageNamespace", format!("arn:lakefs:fs:::namespace/{namespace}")),
+    ])
+}
+
+/// Making a branch.
+pub(crate) fn create_branch(call: &Call, name: &str) -> Requirement {
+    one("fs:CreateBranch", under_repository(call, "branch", name))
+}
+
+/// Making a tag.
+pub(crate) fn create_tag(call: &Call, name: &str) -> Requirement {
+    one("fs:CreateTag", under_repository(call, "tag", name))
+}
+
+/// Copying within a repository.
+pub(crate) fn copy_object(call: &Call, source: &str, destination: &str) -> Requirement {
+    Requirement::All(vec![
+        permission("fs:ReadObject", under_repository(call, "object", source)),
+        permission("fs:WriteObject", under_repository(call, "object", destination)),
+    ])
+}
+
+/// Copying a part from any repository.
+pub(crate) fn copy_part(call: &Call, source_repository: &str, source: &str, destination: &str) -> Requirement {
+    Requirement::All(vec![
+        permission("fs:WriteObject", under_repository(call, "object", destination)),
+        permission(
+            "fs:ReadObject",
+            format!("arn:lakefs:fs:::repository/{source_repository}/object/{source}"),
+        ),
+    ])
+}
+
+/// Registering an address the client names: outside the repository's own namespace that is an import.
+pub(crate) fn stage_object(call: &Call, path: &str, address: &str) -> Requirement {
+    Requirement::All(vec![
+        permission("fs:WriteObject", under_repository(call, "object", path)),
+        permission("fs:ImportFromStorage", format!("arn:lakefs:fs:::namespace/{address}")),
+    ])
+}
+
+/// Writing symlink manifests.
+pub(crate) fn symlink(call: &Call, location: &str) -> Requirement {
+    Requirement::All(vec![
+        permission("fs:ListObjects", repository_arn(call)),
+        permission("fs:WriteObject", under_repository(call, "object", location)),
+    ])
+}
+
+/// Importing.
+pub(crate) fn import(call: &Call, import: &lakebed_api::ImportCreation) -> Requirement {
+    let mut all = Vec::with_capacity(import.paths.len() * 2 + 1);
+    for location in &import.paths {
+        all.push(permission("fs:ImportFromStorage", format!("arn:lakefs:fs:::namespace/{}", location.path)));
+        all.push(permission("fs:WriteObject", under_repository(call, "object", &location.destination)));
+    }
+    all.push(permission("fs:CreateCommit", under_repository(call, "branch", call.param("branch"))));
+    Requirement::All(all)
+}
+
+/// Merging a pull request. Which branch it merges into is in the pull request, so the handler asks for that.
+pub(crate) fn merge_pull<I>(call: &Call, _: &I) -> Requirement {
+    one("pr:WritePullRequest", repository_arn(call))
+}

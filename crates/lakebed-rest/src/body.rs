@@ -1,0 +1,107 @@
+//! Bodies: of answers ([`RestBody`]) and of requests ([`InBody`]).
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use lakebed_blocks::{BodyError, ByteStream};
+
+/// Whatever may go wrong while a request's body arrives.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request's body, whatever carries it. Only ever used through `&mut`; the lock makes it shareable, so that handlers
+/// may hold a reference to their request while they wait.
+pub(crate) struct InBody(std::sync::Mutex<http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>>);
+
+impl InBody {
+    pub(crate) fn new<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(std::sync::Mutex::new(body.map_err(Into::into).boxed_unsync()))
+    }
+}
+
+impl Body for InBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let body = self.get_mut().0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Pin::new(body).poll_frame(context)
+    }
+}
+
+/// The body of an answer: small and whole, or an object's bytes as they come from the store.
+pub struct RestBody(Inner);
+
+enum Inner {
+    Whole(Option<Bytes>),
+    Stream { stream: ByteStream, remaining: u64 },
+}
+
+impl RestBody {
+    /// Nothing.
+    pub fn empty() -> Self {
+        Self(Inner::Whole(None))
+    }
+
+    /// These bytes.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self(Inner::Whole(if bytes.is_empty() { None } else { Some(bytes) }))
+    }
+
+    /// The bytes of a stream, `length` in all.
+    pub(crate) fn stream(stream: ByteStream, length: u64) -> Self {
+        Self(Inner::Stream { stream, remaining: length })
+    }
+}
+
+impl Body for RestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Stream { stream, remaining } => stream.poll_next_unpin(context).map(|next| {
+                next.map(|chunk| {
+                    chunk.map(|bytes| {
+                        *remaining = remaining.saturating_sub(bytes.len() as u64);
+                        Frame::data(bytes)
+                    })
+                })
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Whole(bytes) => bytes.is_none(),
+            Inner::Stream { remaining, .. } => *remaining == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match &self.0 {
+            Inner::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Inner::Stream { remaining, .. } => *remaining,
+        })
+    }
+}
+
+/// A request's body as the catalog takes it. Trailers are dropped.
+pub(crate) fn byte_stream(body: InBody) -> ByteStream {
+    body.into_data_stream().map(|chunk| chunk.map_err(BodyError::Client)).boxed()
+}

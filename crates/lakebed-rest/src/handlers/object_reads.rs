@@ -1,0 +1,283 @@
+//! Reading objects: bytes, stat, listings (`api-objects` §3, §4).
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use lakebed_api::UnderlyingObjectProperties;
+use lakebed_catalog::{CatalogError, EntryBytes, EntryView, ErrorKind, ListRequest, ListedObject};
+use lakebed_core::{ObjectPath, RefExpr, RepositoryId};
+
+use crate::body::RestBody;
+use crate::call::Call;
+use crate::disposition;
+use crate::error::RestError;
+use crate::object_json::{self, Show};
+use crate::range::{self, Wanted};
+use crate::reply::{self, Reply};
+
+const NO_PRESIGN: &str = "presigned URLs are not supported by this block store";
+
+/// Which object, and how it is wanted.
+pub(crate) struct Input {
+    path: String,
+    range: Option<String>,
+    presign: bool,
+}
+
+impl Input {
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+pub(crate) fn input(call: &Call) -> Result<Input, RestError> {
+    Ok(Input { presign: call.query().flag("presign")?, ..head_input(call)? })
+}
+
+/// A HEAD does not look at `presign`.
+pub(crate) fn head_input(call: &Call) -> Result<Input, RestError> {
+    let range = match call.headers().get(header::RANGE) {
+        None => None,
+        Some(value) => {
+            let text = value.to_str().unwrap_or_default();
+            range::check(text)?;
+            Some(text.to_owned())
+        }
+    };
+    Ok(Input { path: call.query().required("path")?, range, presign: false })
+}
+
+async fn find(call: &Call, path: &str) -> Result<(RepositoryId, ObjectPath, EntryBytes), RestError> {
+    let repository = call.repository()?;
+    let reference: RefExpr = call.reference("ref")?;
+    let path = path.parse()?;
+    let entry = call.catalog().stat(&repository, &reference, &path).await?;
+    Ok((repository, path, entry))
+}
+
+fn view(entry: &EntryBytes) -> Result<EntryView<'_>, RestError> {
+    entry.view().ok_or_else(|| RestError::from(CatalogError::Damaged { what: "entry" }))
+}
+
+/// What GET and HEAD say alike, also of an object whose bytes or range they cannot give.
+fn common_headers(entry: &EntryView<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, must-revalidate"));
+    headers.insert(header::EXPIRES, HeaderValue::from_static("0"));
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", entry.checksum)) {
+        headers.insert(header::ETAG, etag);
+    }
+    if let Some(modified) = http_date(entry.mtime_secs) {
+        headers.insert(header::LAST_MODIFIED, modified);
+    }
+    headers
+}
+
+fn http_date(secs: i64) -> Option<HeaderValue> {
+    /// The end of the year 9999: what the format can show.
+    const LAST: u64 = 253_402_300_799;
+    let secs = u64::try_from(secs).ok()?.min(LAST);
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs);
+    HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok()
+}
+
+fn content_range(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("bytes */*"))
+}
+
+fn content_type(entry: &EntryView<'_>) -> HeaderValue {
+    HeaderValue::from_str(entry.content_type())
+        .unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
+pub(crate) async fn get(call: Call, input: Input) -> Reply {
+    let (repository, path, entry) = find(&call, &input.path).await?;
+    let entry = view(&entry)?;
+    if input.presign {
+        return Err(RestError::bad_request(NO_PRESIGN));
+    }
+    let mut headers = common_headers(&entry);
+    if call.headers().get(header::IF_NONE_MATCH).is_some_and(|sent| Some(sent) == headers.get(header::ETAG)) {
+        return Ok(reply::empty(StatusCode::NOT_MODIFIED));
+    }
+    headers.insert(header::CONTENT_DISPOSITION, disposition::header(entry.content_type(), path.as_str()));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+    let part = match input.range.as_deref().map(|range| range::wanted(range, entry.size)) {
+        None => None,
+        Some(Wanted::Part(part)) => Some(part),
+        Some(outside) => return Err(with_headers(not_satisfiable(outside, entry.size), headers)),
+    };
+    let address = {
+        let found = call.catalog().repository(&repository).await?;
+        entry.full_address(&found.storage_namespace)
+    };
+    let stream = match call.catalog().read(&address, part).await {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::ObjectGone => {
+            return Err(with_headers(RestError::new(StatusCode::GONE, "No data"), headers));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let length = part.map_or(entry.size, |part| part.end - part.start);
+    let mut response = Response::new(RestBody::stream(stream, length));
+    if let Some(part) = part {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let text = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), entry.size);
+        headers.insert(header::CONTENT_RANGE, content_range(&text));
+    }
+    headers.insert(header::CONTENT_TYPE, content_type(&entry));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+fn not_satisfiable(outside: Wanted, size: u64) -> RestError {
+    let error = RestError::new(StatusCode::RANGE_NOT_SATISFIABLE, "Requested Range Not Satisfiable");
+    match outside {
+        Wanted::Beyond => {
+            error.with_header(header::CONTENT_RANGE, content_range(&format!("bytes */{size}")))
+        }
+        Wanted::Part(_) | Wanted::Senseless => error,
+    }
+}
+
+fn with_headers(error: RestError, headers: HeaderMap) -> RestError {
+    headers.into_iter().fold(error, |error, (name, value)| match name {
+        Some(name) => error.with_header(name, value),
+        None => error,
+    })
+}
+
+/// Answers from the entry alone: whether the bytes are there is found out by a GET.
+pub(crate) async fn head(call: Call, input: Input) -> Reply {
+    let (_, _, entry) = find(&call, &input.path).await?;
+    let entry = view(&entry)?;
+    let mut response = Response::new(RestBody::empty());
+    let mut headers = common_headers(&entry);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_TYPE, content_type(&entry));
+    let length = match input.range.as_deref().map(|range| range::wanted(range, entry.size)) {
+        None => entry.size,
+        Some(Wanted::Part(part)) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let text = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), entry.size);
+            headers.insert(header::CONTENT_RANGE, content_range(&text));
+            part.end - part.start
+        }
+        Some(Wanted::Beyond | Wanted::Senseless) => {
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            *response.headers_mut() = headers;
+            return Ok(response);
+        }
+    };
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+pub(crate) struct Stat {
+    path: String,
+    user_metadata: bool,
+    presign: bool,
+}
+
+impl Stat {
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+pub(crate) fn stat_input(call: &Call) -> Result<Stat, RestError> {
+    let query = call.query();
+    Ok(Stat {
+        path: query.required("path")?,
+        user_metadata: query.boolean("user_metadata")?.unwrap_or(true),
+        presign: query.flag("presign")?,
+    })
+}
+
+pub(crate) async fn stat(call: Call, input: Stat) -> Reply {
+    let (repository, path, entry) = find(&call, &input.path).await?;
+    if input.presign {
+        return Err(RestError::bad_request(NO_PRESIGN));
+    }
+    let repository = call.catalog().repository(&repository).await?;
+    let show = if input.user_metadata { Show::Always } else { Show::Emptied };
+    let mut out = Vec::with_capacity(384 + path.as_bytes().len());
+    object_json::object(&mut out, path.as_str(), &view(&entry)?, &repository.storage_namespace, show)?;
+    Ok(reply::raw_json(StatusCode::OK, out))
+}
+
+/// No store here has storage classes; but the object must be there.
+pub(crate) async fn underlying_properties(call: Call, path: String) -> Reply {
+    let (repository, _, entry) = find(&call, &path).await?;
+    let namespace = call.catalog().repository(&repository).await?;
+    let address = view(&entry)?.full_address(&namespace.storage_namespace);
+    // The recorded server takes missing bytes for a fault of its own here, and clients see that.
+    call.catalog()
+        .blocks()
+        .head(&address)
+        .await
+        .map_err(|error| RestError::internal("underlying properties", &error))?;
+    reply::ok(&UnderlyingObjectProperties::default())
+}
+
+/// The object's path alone.
+pub(crate) fn path(call: &Call) -> Result<String, RestError> {
+    call.query().required("path")
+}
+
+pub(crate) struct Listing {
+    request: ListRequest,
+    user_metadata: bool,
+    presign: bool,
+}
+
+pub(crate) fn listing(call: &Call) -> Result<Listing, RestError> {
+    let query = call.query();
+    Ok(Listing {
+        request: ListRequest {
+            prefix: query.text("prefix")?,
+            after: query.text("after")?,
+            delimiter: query.text("delimiter")?,
+            amount: query.amount()?,
+        },
+        user_metadata: query.boolean("user_metadata")?.unwrap_or(true),
+        presign: query.flag("presign")?,
+    })
+}
+
+pub(crate) async fn list(call: Call, input: Listing) -> Reply {
+    let repository = call.repository()?;
+    let reference = call.reference("ref")?;
+    let page = call.catalog().list_objects(&repository, &reference, &input.request).await?;
+    if input.presign && !page.items.is_empty() {
+        return Err(RestError::bad_request(NO_PRESIGN));
+    }
+    let repository = call.catalog().repository(&repository).await?;
+    let show = if input.user_metadata { Show::IfAny } else { Show::Never };
+    let mut out = Vec::with_capacity(128 + page.items.len() * 320);
+    out.extend_from_slice(b"{\"results\":[");
+    for (index, item) in page.items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        match item {
+            ListedObject::Object { path, entry } => {
+                object_json::object(&mut out, path, &view(entry)?, &repository.storage_namespace, show)?;
+            }
+            ListedObject::Prefix(prefix) => object_json::prefix(&mut out, prefix)?,
+        }
+    }
+    object_json::end_of_page(&mut out, page.has_more, &page.next_offset, page.items.len())?;
+    Ok(reply::raw_json(StatusCode::OK, out))
+}
+
+/// A request header whose absence, emptiness and other values all differ.
+pub(crate) fn precondition_header(call: &Call, name: HeaderName) -> Result<Option<&HeaderValue>, RestError> {
+    match call.headers().get(&name) {
+        Some(value) if value.is_empty() => Err(RestError::bad_request(format!(
+            "parameter \"{name}\" in header has an error: empty value is not allowed"
+        ))),
+        value => Ok(value),
+    }
+}

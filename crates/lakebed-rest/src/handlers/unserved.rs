@@ -1,0 +1,235 @@
+//! Operations of the API description that this server does not do yet, in one place. Each checks its request and its
+//! caller like every other, and then says so with 501 - or gives the answer that is right because nothing of the kind
+//! can exist: an empty list, or 404 for a run, task or pull request.
+
+use http::StatusCode;
+use lakebed_api::{
+    Acl, Effect, ExternalLoginInformation, ExternalPrincipalCreation, GroupCreation, ImportCreation, List,
+    Policy, PullRequestBasic, PullRequestCreation, RefsRestore, StsAuthRequest, UserCreation,
+};
+use lakebed_catalog::PageRequest;
+use lakebed_core::ObjectName;
+
+use super::{page, settings};
+use crate::call::Call;
+use crate::error::RestError;
+use crate::reply::{self, Reply};
+
+fn not_yet(what: &str) -> Reply {
+    Err(RestError::not_implemented(format!("{what} is not implemented by this server yet")))
+}
+
+async fn in_repository(call: &Call) -> Result<(), RestError> {
+    call.catalog().repository(&call.repository()?).await?;
+    Ok(())
+}
+
+fn empty_list() -> Reply {
+    reply::ok(&List::<()>::new(Vec::new(), false, String::new()))
+}
+
+// Users, groups, policies
+
+pub(crate) async fn administration<I>(_: Call, _: I) -> Reply {
+    not_yet("managing users, groups and policies")
+}
+
+pub(crate) async fn external_login<I>(_: Call, _: I) -> Reply {
+    not_yet("signing in with an external identity")
+}
+
+pub(crate) fn new_user(_: &Call, user: UserCreation) -> Result<UserCreation, RestError> {
+    if user.id.is_empty() {
+        return Err(RestError::bad_request("user id must not be empty: validation error"));
+    }
+    if user.invite_user {
+        return Err(RestError::bad_request("this server cannot invite users by e-mail: leave out invite_user"));
+    }
+    Ok(user)
+}
+
+pub(crate) fn new_group(_: &Call, group: GroupCreation) -> Result<GroupCreation, RestError> {
+    Ok(group)
+}
+
+pub(crate) fn policy(_: &Call, policy: Policy) -> Result<Policy, RestError> {
+    if policy.statement.is_empty() {
+        return Err(RestError::bad_request("request body has an error: statement needs at least one item"));
+    }
+    for statement in &policy.statement {
+        let (Effect::Allow | Effect::Deny) = statement.effect;
+        if statement.action.is_empty() {
+            return Err(RestError::bad_request("request body has an error: action needs at least one item"));
+        }
+    }
+    Ok(policy)
+}
+
+pub(crate) fn acl(_: &Call, acl: Acl) -> Result<Acl, RestError> {
+    match acl.permission.as_str() {
+        "Read" | "Write" | "Super" | "Admin" => Ok(acl),
+        other => Err(RestError::bad_request(format!(
+            "ACL permission '{other}' must be Read, Write, Super or Admin: validation error"
+        ))),
+    }
+}
+
+pub(crate) fn effective_policies(call: &Call) -> Result<PageRequest, RestError> {
+    call.query().flag("effective")?;
+    page(call)
+}
+
+pub(crate) fn principal(call: &Call) -> Result<String, RestError> {
+    call.query().required("principalId")
+}
+
+pub(crate) fn new_principal(call: &Call, _: Option<ExternalPrincipalCreation>) -> Result<String, RestError> {
+    principal(call)
+}
+
+pub(crate) fn external_login_input(
+    _: &Call,
+    login: ExternalLoginInformation,
+) -> Result<ExternalLoginInformation, RestError> {
+    Ok(login)
+}
+
+pub(crate) fn sts_login_input(_: &Call, login: StsAuthRequest) -> Result<StsAuthRequest, RestError> {
+    Ok(login)
+}
+
+/// Nobody is signed in through an identity provider here; the provider's redirect finds an empty page.
+pub(crate) async fn oidc_callback(_: Call, (): ()) -> Reply {
+    Ok(reply::empty(StatusCode::OK))
+}
+
+// Dump, restore
+
+pub(crate) async fn dump(call: Call, (): ()) -> Reply {
+    in_repository(&call).await?;
+    not_yet("dumping refs")
+}
+
+pub(crate) fn restore_input(_: &Call, restore: RefsRestore) -> Result<RefsRestore, RestError> {
+    Ok(restore)
+}
+
+pub(crate) async fn restore(call: Call, _: RefsRestore) -> Reply {
+    in_repository(&call).await?;
+    not_yet("restoring refs")
+}
+
+pub(crate) fn task(call: &Call) -> Result<String, RestError> {
+    call.query().required("task_id")
+}
+
+pub(crate) fn task_by_id(call: &Call) -> Result<String, RestError> {
+    call.query().required("id")
+}
+
+/// No task was ever started.
+pub(crate) async fn unknown_task(call: Call, _: String) -> Reply {
+    in_repository(&call).await?;
+    Err(RestError::not_found("task not found"))
+}
+
+// Import
+
+pub(crate) fn import_input(_: &Call, import: ImportCreation) -> Result<ImportCreation, RestError> {
+    Ok(import)
+}
+
+pub(crate) async fn import(call: Call, _: ImportCreation) -> Reply {
+    if !call.rest.config().storage.import_support {
+        return Err(RestError::new(StatusCode::FORBIDDEN, "import is not supported for this storage"));
+    }
+    in_repository(&call).await?;
+    not_yet("import")
+}
+
+// Garbage collection
+
+pub(crate) async fn prepare_commits(call: Call, (): ()) -> Reply {
+    settings::rules_of(&call, &call.repository()?).await?;
+    not_yet("preparing garbage collection")
+}
+
+pub(crate) fn prepare_uncommitted_input(_: &Call, _: Option<serde_json::Value>) -> Result<(), RestError> {
+    Ok(())
+}
+
+pub(crate) async fn prepare_uncommitted(call: Call, (): ()) -> Reply {
+    in_repository(&call).await?;
+    not_yet("preparing garbage collection")
+}
+
+// Trees as files
+
+pub(crate) fn metadata_object(call: &Call) -> Result<(), RestError> {
+    call.query().flag("presign")?;
+    match call.param("type") {
+        "range" | "meta_range" => Ok(()),
+        _ => Err(RestError::bad_request("parameter \"type\" in path has an error: it must be range or meta_range")),
+    }
+}
+
+pub(crate) async fn tree_file(call: Call, (): ()) -> Reply {
+    in_repository(&call).await?;
+    not_yet("reading trees as files")
+}
+
+// Hooks
+
+pub(crate) fn runs_input(call: &Call) -> Result<PageRequest, RestError> {
+    call.query().text("branch")?;
+    call.query().text("commit")?;
+    page(call)
+}
+
+/// No hook ever ran.
+pub(crate) async fn runs(call: Call, _: PageRequest) -> Reply {
+    in_repository(&call).await?;
+    empty_list()
+}
+
+pub(crate) async fn unknown_run<I>(call: Call, _: I) -> Reply {
+    in_repository(&call).await?;
+    Err(RestError::not_found("run not found"))
+}
+
+// Pull requests
+
+pub(crate) fn pulls_input(call: &Call) -> Result<PageRequest, RestError> {
+    call.query().choice("status", &[("open", ()), ("closed", ()), ("all", ())])?;
+    page(call)
+}
+
+/// No pull request was ever made.
+pub(crate) async fn pulls(call: Call, _: PageRequest) -> Reply {
+    in_repository(&call).await?;
+    empty_list()
+}
+
+pub(crate) fn new_pull(_: &Call, pull: PullRequestCreation) -> Result<PullRequestCreation, RestError> {
+    Ok(pull)
+}
+
+pub(crate) async fn create_pull(call: Call, pull: PullRequestCreation) -> Reply {
+    let repository = call.repository()?;
+    for branch in [&pull.source_branch, &pull.destination_branch] {
+        call.catalog().branch(&repository, &branch.parse()?).await?;
+    }
+    not_yet("opening pull requests")
+}
+
+pub(crate) fn pull_update(_: &Call, update: PullRequestBasic) -> Result<PullRequestBasic, RestError> {
+    Ok(update)
+}
+
+pub(crate) async fn unknown_pull<I>(call: Call, _: I) -> Reply {
+    in_repository(&call).await?;
+    call.param("pull_request")
+        .parse::<ObjectName>()
+        .map_err(|error| RestError::bad_request(format!("pull request {error}: validation error")))?;
+    Err(RestError::not_found("pull request not found"))
+}

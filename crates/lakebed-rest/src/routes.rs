@@ -1,0 +1,592 @@
+//! The table of operations: path, access, input, handler. Access is `auth.md` §9.3.
+
+use crate::access::{self, branch, every_branch, global, identity, new_identity, object, repository, repository_all, repository_any, tag};
+use crate::handlers::{
+    branches, commits, diffs, identity as caller, merges, object_reads, object_writes, page, repositories, server,
+    settings, staging, symlink, tags, unserved, uploads,
+};
+use crate::operation::{Operation, delete, get, head, patch, post, put};
+use crate::service::unknown_endpoint;
+
+const DUMP: &[&str] = &["fs:ListTags", "fs:ListBranches", "fs:ListCommits"];
+const TREES: &[&str] = &["fs:ListObjects", "fs:ReadRepository"];
+const BASE: &[&str] = &["fs:ListCommits", "fs:ReadCommit"];
+
+macro_rules! repo {
+    () => { "/repositories/{repository}" };
+    ($rest:literal) => { concat!("/repositories/{repository}", $rest) };
+}
+
+macro_rules! of_branch {
+    ($rest:literal) => { concat!("/repositories/{repository}/branches/{branch}", $rest) };
+}
+
+macro_rules! of_ref {
+    ($rest:literal) => { concat!("/repositories/{repository}/refs/{ref}", $rest) };
+}
+
+macro_rules! merge_path {
+    () => { "/repositories/{repository}/refs/{ref}/merge/{destinationBranch}" };
+}
+
+/// Every operation served or answered on purpose.
+pub(crate) fn table() -> Vec<Operation> {
+    let mut all = Vec::with_capacity(150);
+    all.extend(of_server());
+    all.extend(of_callers());
+    all.extend(of_users());
+    all.extend(of_groups());
+    all.extend(of_repositories());
+    all.extend(of_settings());
+    all.extend(of_refs());
+    all.extend(of_history());
+    all.extend(of_objects());
+    all.extend(of_staging());
+    all.extend(of_tasks());
+    all
+}
+
+fn of_server() -> Vec<Operation> {
+    vec![
+        get("healthCheck", "/healthcheck").public().bare().does(server::health),
+        get("getConfig", "/config").requires(global("fs:ReadConfig")).bare().does(server::config),
+        get("getLakeFSVersion", "/config/version").authenticated().bare().does(server::version),
+        get("getStorageConfig", "/config/storage").requires(global("fs:ReadConfig")).bare().does(server::storage),
+        get("getGarbageCollectionConfig", "/config/garbage-collection")
+            .authenticated()
+            .bare()
+            .does(server::garbage_collection),
+        post("postStatsEvents", "/statistics").authenticated().json(server::events).does(server::statistics),
+        get("getUsageReportSummary", "/usage-report/summary")
+            .requires(global("fs:ReadConfig"))
+            .bare()
+            .does(server::usage),
+        get("oauthCallback", "/oidc/callback").public().bare().does(unserved::oidc_callback),
+    ]
+}
+
+fn of_callers() -> Vec<Operation> {
+    vec![
+        get("getSetupState", "/setup_lakefs").public().bare().does(caller::setup_state),
+        post("setup", "/setup_lakefs").public().json(caller::setup_input).does(caller::setup),
+        post("setupCommPrefs", "/setup_comm_prefs")
+            .public()
+            .json(|_, preferences| Ok(preferences))
+            .does(caller::communication_preferences),
+        get("getCurrentUser", "/user").anonymous_too().bare().does(caller::current_user),
+        post("login", "/auth/login").public().optional_json(caller::login_input).does(caller::login),
+        get("getAuthCapabilities", "/auth/capabilities").public().bare().does(caller::capabilities),
+        post("externalPrincipalLogin", "/auth/external/principal/login")
+            .public()
+            .json(unserved::external_login_input)
+            .does(unserved::external_login),
+        post("stsLogin", "/sts/login").public().json(unserved::sts_login_input).does(unserved::external_login),
+        get("getExternalPrincipal", "/auth/external/principals")
+            .public()
+            .query(unserved::principal)
+            .does(unserved::external_login),
+    ]
+}
+
+fn of_users() -> Vec<Operation> {
+    let user = |action| identity(action, "user", "userId");
+    let policy = |action| identity(action, "policy", "policyId");
+    vec![
+        get("listUsers", "/auth/users").requires(global("auth:ListUsers")).query(page).does(unserved::administration),
+        post("createUser", "/auth/users")
+            .requires(new_identity("auth:CreateUser", "user", |user: &lakebed_api::UserCreation| &user.id))
+            .json(unserved::new_user)
+            .does(unserved::administration),
+        get("getUser", "/auth/users/{userId}").requires(user("auth:ReadUser")).bare().does(unserved::administration),
+        delete("deleteUser", "/auth/users/{userId}")
+            .requires(user("auth:DeleteUser"))
+            .bare()
+            .does(unserved::administration),
+        get("listUserCredentials", "/auth/users/{userId}/credentials")
+            .requires(identity("auth:ListCredentials", "user", "userId"))
+            .query(page)
+            .does(unserved::administration),
+        post("createCredentials", "/auth/users/{userId}/credentials")
+            .requires(user("auth:CreateCredentials"))
+            .bare()
+            .does(unserved::administration),
+        get("getCredentials", "/auth/users/{userId}/credentials/{accessKeyId}")
+            .requires(user("auth:ReadCredentials"))
+            .bare()
+            .does(unserved::administration),
+        delete("deleteCredentials", "/auth/users/{userId}/credentials/{accessKeyId}")
+            .requires(user("auth:DeleteCredentials"))
+            .bare()
+            .does(unserved::administration),
+        get("listUserGroups", "/auth/users/{userId}/groups")
+            .requires(identity("auth:ReadUser", "user", "userId"))
+            .query(page)
+            .does(unserved::administration),
+        get("listUserPolicies", "/auth/users/{userId}/policies")
+            .requires(identity("auth:ReadUser", "user", "userId"))
+            .query(unserved::effective_policies)
+            .does(unserved::administration),
+        put("attachPolicyToUser", "/auth/users/{userId}/policies/{policyId}")
+            .requires(user("auth:AttachPolicy"))
+            .bare()
+            .does(unserved::administration),
+        delete("detachPolicyFromUser", "/auth/users/{userId}/policies/{policyId}")
+            .requires(user("auth:DetachPolicy"))
+            .bare()
+            .does(unserved::administration),
+        post("createUserExternalPrincipal", "/auth/users/{userId}/external/principals")
+            .requires(identity("auth:CreateUserExternalPrincipal", "user", "userId"))
+            .optional_json(unserved::new_principal)
+            .does(unserved::administration),
+        delete("deleteUserExternalPrincipal", "/auth/users/{userId}/external/principals")
+            .requires(identity("auth:DeleteUserExternalPrincipal", "user", "userId"))
+            .query(unserved::principal)
+            .does(unserved::administration),
+        get("listUserExternalPrincipals", "/auth/users/{userId}/external/principals/ls")
+            .requires(identity("auth:ReadUser", "user", "userId"))
+            .query(page)
+            .does(unserved::administration),
+        get("listPolicies", "/auth/policies")
+            .requires(global("auth:ListPolicies"))
+            .query(page)
+            .does(unserved::administration),
+        post("createPolicy", "/auth/policies")
+            .requires(new_identity("auth:CreatePolicy", "policy", |policy: &lakebed_api::Policy| &policy.id))
+            .json(unserved::policy)
+            .does(unserved::administration),
+        get("getPolicy", "/auth/policies/{policyId}")
+            .requires(policy("auth:ReadPolicy"))
+            .bare()
+            .does(unserved::administration),
+        put("updatePolicy", "/auth/policies/{policyId}")
+            .requires(identity("auth:UpdatePolicy", "policy", "policyId"))
+            .json(unserved::policy)
+            .does(unserved::administration),
+        delete("deletePolicy", "/auth/policies/{policyId}")
+            .requires(policy("auth:DeletePolicy"))
+            .bare()
+            .does(unserved::administration),
+    ]
+}
+
+fn of_groups() -> Vec<Operation> {
+    let group = |action| identity(action, "group", "groupId");
+    vec![
+        get("listGroups", "/auth/groups")
+            .requires(global("auth:ListGroups"))
+            .query(page)
+            .does(unserved::administration),
+        post("createGroup", "/auth/groups")
+            .requires(new_identity("auth:CreateGroup", "group", |group: &lakebed_api::GroupCreation| &group.id))
+            .json(unserved::new_group)
+            .does(unserved::administration),
+        get("getGroup", "/auth/groups/{groupId}")
+            .requires(group("auth:ReadGroup"))
+            .bare()
+            .does(unserved::administration),
+        delete("deleteGroup", "/auth/groups/{groupId}")
+            .requires(group("auth:DeleteGroup"))
+            .bare()
+            .does(unserved::administration),
+        get("listGroupMembers", "/auth/groups/{groupId}/members")
+            .requires(identity("auth:ReadGroup", "group", "groupId"))
+            .query(page)
+            .does(unserved::administration),
+        put("addGroupMembership", "/auth/groups/{groupId}/members/{userId}")
+            .requires(group("auth:AddGroupMember"))
+            .bare()
+            .does(unserved::administration),
+        delete("deleteGroupMembership", "/auth/groups/{groupId}/members/{userId}")
+            .requires(group("auth:RemoveGroupMember"))
+            .bare()
+            .does(unserved::administration),
+        get("listGroupPolicies", "/auth/groups/{groupId}/policies")
+            .requires(identity("auth:ReadGroup", "group", "groupId"))
+            .query(page)
+            .does(unserved::administration),
+        put("attachPolicyToGroup", "/auth/groups/{groupId}/policies/{policyId}")
+            .requires(group("auth:AttachPolicy"))
+            .bare()
+            .does(unserved::administration),
+        delete("detachPolicyFromGroup", "/auth/groups/{groupId}/policies/{policyId}")
+            .requires(group("auth:DetachPolicy"))
+            .bare()
+            .does(unserved::administration),
+        post("setGroupACL", "/auth/groups/{groupId}/acl")
+            .requires(access::group_acl)
+            .json(unserved::acl)
+            .does(unserved::administration),
+        get("getGroupACL", "/auth/groups/{groupId}/acl")
+            .requires(group("auth:ReadGroup"))
+            .bare()
+            .does(unserved::administration),
+    ]
+}
+
+fn of_repositories() -> Vec<Operation> {
+    vec![
+        get("listRepositories", "/repositories")
+            .requires(global("fs:ListRepositories"))
+            .query(repositories::search)
+            .does(repositories::list_all),
+        post("createRepository", "/repositories")
+            .requires(|_, new: &repositories::Creation| {
+                access::create_repository(new.id.as_str(), &new.wanted.storage_namespace)
+            })
+            .json(repositories::creation)
+            .does(repositories::create),
+        get("getRepository", repo!()).requires(repository("fs:ReadRepository")).bare().does(repositories::get),
+        delete("deleteRepository", repo!())
+            .requires(repository("fs:DeleteRepository"))
+            .query(repositories::force)
+            .does(repositories::delete),
+        get("getRepositoryMetadata", repo!("/metadata"))
+            .requires(repository("fs:ReadRepository"))
+            .bare()
+            .does(repositories::metadata),
+        post("setRepositoryMetadata", repo!("/metadata"))
+            .requires(repository("fs:UpdateRepository"))
+            .json(|_, set| Ok(set))
+            .does(repositories::set_metadata),
+        delete("deleteRepositoryMetadata", repo!("/metadata"))
+            .requires(repository("fs:UpdateRepository"))
+            .json(|_, keys| Ok(keys))
+            .does(repositories::delete_metadata),
+        get("getMetadataObject", repo!("/metadata/object/{type}/{object_id}"))
+            .requires(repository_all(TREES))
+            .query(unserved::metadata_object)
+            .does(unserved::tree_file),
+        get("getMetaRange", repo!("/metadata/meta_range/{meta_range}"))
+            .requires(repository_all(TREES))
+            .bare()
+            .does(unserved::tree_file),
+        get("getRange", repo!("/metadata/range/{range}"))
+            .requires(repository_all(TREES))
+            .bare()
+            .does(unserved::tree_file),
+    ]
+}
+
+fn of_settings() -> Vec<Operation> {
+    const GET_GC: &str = "retention:GetGarbageCollectionRules";
+    const SET_GC: &str = "retention:SetGarbageCollectionRules";
+    const GET: &str = "branches:GetBranchProtectionRules";
+    const SET: &str = "branches:SetBranchProtectionRules";
+    vec![
+        get("getGCRules", repo!("/settings/gc_rules")).requires(repository(GET_GC)).bare().does(settings::get_gc_rules),
+        put("setGCRules", repo!("/settings/gc_rules"))
+            .requires(repository(SET_GC))
+            .json(settings::gc_rules_input)
+            .does(settings::set_gc_rules),
+        delete("deleteGCRules", repo!("/settings/gc_rules"))
+            .requires(repository(SET_GC))
+            .bare()
+            .does(settings::delete_gc_rules),
+        get("setGarbageCollectionRulesPreflight", repo!("/gc/rules/set_allowed"))
+            .requires(repository(SET_GC))
+            .bare()
+            .does(settings::preflight),
+        get("internalGetGarbageCollectionRules", repo!("/gc/rules"))
+            .requires(repository(GET_GC))
+            .bare()
+            .does(settings::get_gc_rules),
+        post("internalSetGarbageCollectionRules", repo!("/gc/rules"))
+            .requires(repository(SET_GC))
+            .json(settings::gc_rules_input)
+            .does(settings::set_gc_rules),
+        delete("internalDeleteGarbageCollectionRules", repo!("/gc/rules"))
+            .requires(repository(SET_GC))
+            .bare()
+            .does(settings::delete_gc_rules),
+        get("getBranchProtectionRules", repo!("/settings/branch_protection"))
+            .requires(repository(GET))
+            .bare()
+            .does(settings::get_protection),
+        put("setBranchProtectionRules", repo!("/settings/branch_protection"))
+            .requires(repository(SET))
+            .json(settings::protection_input)
+            .does(settings::set_protection),
+        get("createBranchProtectionRulePreflight", repo!("/branch_protection/set_allowed"))
+            .requires(repository(SET))
+            .bare()
+            .does(settings::preflight),
+        get("internalGetBranchProtectionRules", repo!("/branch_protection"))
+            .requires(repository(GET))
+            .bare()
+            .does(settings::get_protection),
+        post("internalCreateBranchProtectionRule", repo!("/branch_protection"))
+            .requires(repository(SET))
+            .json(settings::rule)
+            .does(settings::add_protection),
+        delete("internalDeleteBranchProtectionRule", repo!("/branch_protection"))
+            .requires(repository(SET))
+            .json(settings::rule)
+            .does(settings::remove_protection),
+    ]
+}
+
+fn of_refs() -> Vec<Operation> {
+    vec![
+        get("listTags", repo!("/tags")).requires(repository("fs:ListTags")).query(page).does(tags::list_all),
+        post("createTag", repo!("/tags"))
+            .requires(|call, new: &lakebed_api::TagCreation| access::create_tag(call, &new.id))
+            .json(|_, new| Ok(new))
+            .does(tags::create),
+        get("getTag", repo!("/tags/{tag}")).requires(tag("fs:ReadTag")).bare().does(tags::get),
+        delete("deleteTag", repo!("/tags/{tag}"))
+            .requires(tag("fs:DeleteTag"))
+            .query(repositories::force)
+            .does(tags::delete),
+        get("listBranches", repo!("/branches"))
+            .requires(repository("fs:ListBranches"))
+            .query(branches::listing)
+            .does(branches::list_all),
+        post("createBranch", repo!("/branches"))
+            .requires(|call, new: &lakebed_api::BranchCreation| access::create_branch(call, &new.name))
+            .json(|_, new| Ok(new))
+            .does(branches::create),
+        get("getBranch", of_branch!("")).requires(branch("fs:ReadBranch", "branch")).bare().does(branches::get),
+        delete("deleteBranch", of_branch!(""))
+            .requires(branch("fs:DeleteBranch", "branch"))
+            .query(repositories::force)
+            .does(branches::delete),
+        put("resetBranch", of_branch!(""))
+            .requires(branch("fs:RevertBranch", "branch"))
+            .json(|_, reset| Ok(reset))
+            .does(branches::reset),
+        put("hardResetBranch", of_branch!("/hard_reset"))
+            .requires(branch("fs:RevertBranch", "branch"))
+            .query(branches::hard_reset_input)
+            .does(branches::hard_reset),
+    ]
+}
+
+fn of_history() -> Vec<Operation> {
+    vec![
+        get("logCommits", of_ref!("/commits")).requires(access::log("ref")).query(commits::log_input).does(commits::log),
+        get("logBranchCommits", of_branch!("/commits"))
+            .requires(access::log("branch"))
+            .query(commits::log_input)
+            .does(commits::branch_log),
+        post("commit", of_branch!("/commits"))
+            .requires(branch("fs:CreateCommit", "branch"))
+            .json(commits::new_commit)
+            .does(commits::commit),
+        post("CreateCommitRecord", repo!("/commits"))
+            .requires(every_branch("fs:CreateCommit"))
+            .json(commits::record_input)
+            .does(commits::create_record),
+        get("getCommit", repo!("/commits/{commitId}"))
+            .requires(repository("fs:ReadCommit"))
+            .bare()
+            .does(commits::get),
+        post("revertBranch", of_branch!("/revert"))
+            .requires(branch("fs:RevertBranch", "branch"))
+            .json(|_, revert| Ok(revert))
+            .does(commits::revert),
+        post("cherryPick", of_branch!("/cherry-pick"))
+            .requires(access::pick(&()))
+            .json(|_, pick| Ok(pick))
+            .does(commits::cherry_pick),
+        post("mergeIntoBranch", merge_path!())
+            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .optional_json(merges::input)
+            .does(merges::merge),
+        get("findMergeBase", merge_path!()).requires(repository_any(BASE)).bare().does(merges::base),
+        get("diffBranch", of_branch!("/diff"))
+            .requires(repository("fs:ListObjects"))
+            .query(diffs::input)
+            .does(diffs::branch),
+        get("diffRefs", of_ref!("/diff/{rightRef}"))
+            .requires(repository("fs:ListObjects"))
+            .query(diffs::refs_input)
+            .does(diffs::refs),
+    ]
+}
+
+fn of_objects() -> Vec<Operation> {
+    vec![
+        get("getObject", of_ref!("/objects"))
+            .requires(object("fs:ReadObject", object_reads::Input::path))
+            .query(object_reads::input)
+            .does(object_reads::get),
+        head("headObject", of_ref!("/objects"))
+            .requires(object("fs:ReadObject", object_reads::Input::path))
+            .query(object_reads::head_input)
+            .does(object_reads::head),
+        get("statObject", of_ref!("/objects/stat"))
+            .requires(object("fs:ReadObject", object_reads::Stat::path))
+            .query(object_reads::stat_input)
+            .does(object_reads::stat),
+        get("getUnderlyingProperties", of_ref!("/objects/underlyingProperties"))
+            .requires(object("fs:ReadObject", String::as_str))
+            .query(object_reads::path)
+            .does(object_reads::underlying_properties),
+        get("listObjects", of_ref!("/objects/ls"))
+            .requires(repository("fs:ListObjects"))
+            .query(object_reads::listing)
+            .does(object_reads::list),
+        post("uploadObject", of_branch!("/objects"))
+            .requires(object("fs:WriteObject", uploads::Upload::path))
+            .query(uploads::input)
+            .does(uploads::upload),
+        put("stageObject", of_branch!("/objects"))
+            .requires(|call, stage: &object_writes::Stage| {
+                access::stage_object(call, &stage.path, &stage.wanted.physical_address)
+            })
+            .json(object_writes::stage_input)
+            .does(object_writes::stage),
+        delete("deleteObject", of_branch!("/objects"))
+            .requires(object("fs:DeleteObject", object_writes::Delete::path))
+            .query(object_writes::delete_input)
+            .does(object_writes::delete),
+        get("uploadObjectPreflight", of_branch!("/objects/stage_allowed"))
+            .requires(object("fs:WriteObject", String::as_str))
+            .query(object_reads::path)
+            .does(object_writes::stage_allowed),
+        post("deleteObjects", of_branch!("/objects/delete"))
+            .each_item()
+            .json(object_writes::bulk_delete_input)
+            .does(object_writes::bulk_delete),
+        post("copyObject", of_branch!("/objects/copy"))
+            .requires(|call, copy: &object_writes::Copy| {
+                access::copy_object(call, &copy.wanted.src_path, &copy.destination)
+            })
+            .json(object_writes::copy_input)
+            .does(object_writes::copy),
+        put("updateObjectUserMetadata", of_branch!("/objects/stat/user_metadata"))
+            .requires(object("fs:WriteObject", object_writes::MetadataUpdate::path))
+            .json(object_writes::metadata_input)
+            .does(object_writes::set_metadata),
+        post("createSymlinkFile", of_ref!("/symlink"))
+            .requires(|call, location: &String| access::symlink(call, location))
+            .query(symlink::location)
+            .does(symlink::create),
+    ]
+}
+
+fn of_staging() -> Vec<Operation> {
+    vec![
+        get("getPhysicalAddress", of_branch!("/staging/backing"))
+            .requires(object("fs:WriteObject", staging::Address::path))
+            .query(staging::address_input)
+            .does(staging::get_address),
+        put("linkPhysicalAddress", of_branch!("/staging/backing"))
+            .requires(object("fs:WriteObject", staging::Link::path))
+            .json(staging::link_input)
+            .does(staging::link),
+        post("createPresignMultipartUpload", of_branch!("/staging/pmpu"))
+            .requires(object("fs:WriteObject", String::as_str))
+            .query(staging::create_upload_input)
+            .does(staging::create_upload),
+        put("completePresignMultipartUpload", of_branch!("/staging/pmpu/{uploadId}"))
+            .requires(object("fs:WriteObject", String::as_str))
+            .optional_json(staging::complete_upload_input)
+            .does(staging::create_upload),
+        delete("abortPresignMultipartUpload", of_branch!("/staging/pmpu/{uploadId}"))
+            .requires(object("fs:WriteObject", String::as_str))
+            .optional_json(staging::abort_upload_input)
+            .does(staging::create_upload),
+        put("uploadPart", of_branch!("/staging/pmpu/{uploadId}/parts/{partNumber}"))
+            .requires(object("fs:WriteObject", |part: &staging::Part<lakebed_api::UploadPartFrom>| &part.path))
+            .json(staging::part_input)
+            .does(staging::upload_part),
+        put("uploadPartCopy", of_branch!("/staging/pmpu/{uploadId}/parts/{partNumber}/copy"))
+            .requires(|call, part: &staging::Part<lakebed_api::UploadPartCopyFrom>| {
+                let source = &part.from.copy_source;
+                access::copy_part(call, &source.repository, &source.path, &part.path)
+            })
+            .json(staging::part_copy_input)
+            .does(staging::copy_part),
+    ]
+}
+
+fn of_tasks() -> Vec<Operation> {
+    const PREPARE: &str = "retention:PrepareGarbageCollectionCommits";
+    vec![
+        put("dumpRefs", repo!("/refs/dump")).requires(repository_all(DUMP)).bare().does(unserved::dump),
+        put("restoreRefs", repo!("/refs/restore"))
+            .requires(access::restore)
+            .json(unserved::restore_input)
+            .does(unserved::restore),
+        post("dumpSubmit", repo!("/dump")).requires(repository_all(DUMP)).bare().does(unserved::dump),
+        get("dumpStatus", repo!("/dump"))
+            .requires(repository_all(DUMP))
+            .query(unserved::task)
+            .does(unserved::unknown_task),
+        post("restoreSubmit", repo!("/restore"))
+            .requires(access::restore)
+            .json(unserved::restore_input)
+            .does(unserved::restore),
+        get("restoreStatus", repo!("/restore"))
+            .requires(access::restore)
+            .query(unserved::task)
+            .does(unserved::unknown_task),
+        get("importStatus", of_branch!("/import"))
+            .requires(branch("fs:ReadBranch", "branch"))
+            .query(unserved::task_by_id)
+            .does(unserved::unknown_task),
+        post("importStart", of_branch!("/import"))
+            .requires(access::import)
+            .json(unserved::import_input)
+            .does(unserved::import),
+        delete("importCancel", of_branch!("/import"))
+            .requires(branch("fs:ImportCancel", "branch"))
+            .query(unserved::task_by_id)
+            .does(unserved::unknown_task),
+        post("prepareGarbageCollectionCommits", repo!("/gc/prepare_commits"))
+            .requires(repository(PREPARE))
+            .bare()
+            .does(unserved::prepare_commits),
+        post("prepareGarbageCollectionCommitsAsync", repo!("/gc/prepare_commits/async"))
+            .requires(repository(PREPARE))
+            .bare()
+            .does(unserved::prepare_commits),
+        get("prepareGarbageCollectionCommitsStatus", repo!("/gc/prepare_commits/status"))
+            .requires(repository(PREPARE))
+            .query(unserved::task_by_id)
+            .does(unserved::unknown_task),
+        post("prepareGarbageCollectionUncommitted", repo!("/gc/prepare_uncommited"))
+            .requires(repository("retention:PrepareGarbageCollectionUncommitted"))
+            .optional_json(unserved::prepare_uncommitted_input)
+            .does(unserved::prepare_uncommitted),
+        get("listRepositoryRuns", repo!("/actions/runs"))
+            .requires(repository("ci:ReadAction"))
+            .query(unserved::runs_input)
+            .does(unserved::runs),
+        get("getRun", repo!("/actions/runs/{run_id}"))
+            .requires(repository("ci:ReadAction"))
+            .bare()
+            .does(unserved::unknown_run),
+        get("listRunHooks", repo!("/actions/runs/{run_id}/hooks"))
+            .requires(repository("ci:ReadAction"))
+            .query(page)
+            .does(unserved::unknown_run),
+        get("getRunHookOutput", repo!("/actions/runs/{run_id}/hooks/{hook_run_id}/output"))
+            .requires(repository("ci:ReadAction"))
+            .bare()
+            .does(unserved::unknown_run),
+        get("listPullRequests", repo!("/pulls"))
+            .requires(repository("pr:ListPullRequests"))
+            .query(unserved::pulls_input)
+            .does(unserved::pulls),
+        post("createPullRequest", repo!("/pulls"))
+            .requires(repository("pr:WritePullRequest"))
+            .json(unserved::new_pull)
+            .does(unserved::create_pull),
+        get("getPullRequest", repo!("/pulls/{pull_request}"))
+            .requires(repository("pr:ReadPullRequest"))
+            .bare()
+            .does(unserved::unknown_pull),
+        patch("updatePullRequest", repo!("/pulls/{pull_request}"))
+            .requires(repository("pr:WritePullRequest"))
+            .json(unserved::pull_update)
+            .does(unserved::unknown_pull),
+        put("mergePullRequest", repo!("/pulls/{pull_request}/merge"))
+            .requires(access::merge_pull)
+            .bare()
+            .does(unserved::unknown_pull),
+        // In the API file, but not part of the free server our clients know.
+        get("getLicense", "/license").public().bare().does(|_, (): ()| async { unknown_endpoint() }),
+    ]
+}

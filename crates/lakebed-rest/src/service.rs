@@ -1,0 +1,123 @@
+//! The door itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http_body::Body;
+use lakebed_auth::Auth;
+use lakebed_catalog::Catalog;
+use lakebed_core::Entropy;
+
+use crate::body::{BoxError, InBody, RestBody};
+use crate::call::Call;
+use crate::config::RestConfig;
+use crate::error::RestError;
+use crate::reply;
+use crate::router::Router;
+use crate::routes;
+use crate::usage::Usage;
+
+/// Where the API begins.
+const PREFIX: &str = "/api/v1";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// The REST door. Cheap to clone; holds nothing but caches and counters.
+#[derive(Clone)]
+pub struct Rest(Arc<Inner>);
+
+struct Inner {
+    catalog: Catalog,
+    auth: Auth,
+    config: RestConfig,
+    entropy: Arc<dyn Entropy>,
+    router: Router,
+    usage: Usage,
+}
+
+impl Rest {
+    /// A door to this catalog. `entropy` makes request ids.
+    ///
+    /// # Panics
+    /// Never in a build whose tests passed: the table of operations must not claim a place twice.
+    #[allow(clippy::expect_used)] // the table is part of the program, and a test builds it
+    pub fn new(catalog: Catalog, auth: Auth, config: RestConfig, entropy: Arc<dyn Entropy>) -> Self {
+        let router = Router::new(routes::table()).expect("the operations' paths do not collide");
+        Self(Arc::new(Inner { catalog, auth, config, entropy, router, usage: Usage::default() }))
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    pub(crate) fn config(&self) -> &RestConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.0.usage
+    }
+
+    /// Answers a request under `/api/v1`. The answer is complete but for `Date` and what belongs to the connection.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<RestBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.0.usage.count(self.0.catalog.clock().now());
+        let is_head = *request.method() == Method::HEAD;
+        let mut response = self.answer(request).await;
+        if is_head && (response.status().is_client_error() || response.status().is_server_error()) {
+            *response.body_mut() = RestBody::empty();
+        }
+        let headers = response.headers_mut();
+        if !is_head {
+            headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        if let Ok(id) = HeaderValue::from_str(&self.request_id()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        response
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Response<RestBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default();
+        let Some(found) = self.0.router.find(&parts.method, path) else {
+            return RestError::not_found("invalid API endpoint").into_response();
+        };
+        tracing::debug!(operation = found.operation.id, "request");
+        let call = Call {
+            rest: self.clone(),
+            params: found.params,
+            principal: None,
+            body: Some(InBody::new(body)),
+            parts,
+        };
+        match found.operation.run(call).await {
+            Ok(response) => response,
+            Err(error) => error.into_response(),
+        }
+    }
+
+    fn request_id(&self) -> String {
+        let mut bytes = [0; 16];
+        self.0.entropy.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+}
+
+/// The answer to a path that only clients of the time before 1.0 know.
+pub(crate) fn unknown_endpoint() -> reply::Reply {
+    Err(RestError::not_found("invalid API endpoint"))
+}

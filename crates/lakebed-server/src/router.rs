@@ -1,0 +1,109 @@
+//! Which door a request goes through (`s3-gateway` §2): S3 by gateway host or AWS signature, REST under `/api/v1`,
+//! the rest is the server's own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use lakebed_auth::Auth;
+use lakebed_rest::Rest;
+use lakebed_s3::S3;
+
+use crate::body::{AnyBody, BoxError};
+use crate::metrics::{Door, Metrics};
+use crate::page;
+
+/// What requests are handed to.
+pub struct Doors {
+    /// The REST API.
+    pub rest: Rest,
+    /// The S3 gateway.
+    pub s3: S3,
+    /// For the installation id that `/_health` shows.
+    pub auth: Auth,
+}
+
+/// Hands each request to its door.
+#[derive(Clone)]
+pub struct Router(Arc<Inner>);
+
+struct Inner {
+    doors: Doors,
+    metrics: Metrics,
+}
+
+impl Router {
+    /// A router to these doors.
+    pub fn new(doors: Doors) -> Self {
+        Self(Arc::new(Inner { doors, metrics: Metrics::default() }))
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<AnyBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let inner = &self.0;
+        let begun = Instant::now();
+        inner.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let (door, response) = if inner.doors.s3.claims(&parts) {
+            let request = Request::from_parts(parts, body);
+            (Door::S3, inner.doors.s3.handle(request).await.map(AnyBody::of))
+        } else if path == "/api/v1" || path.starts_with("/api/v1/") {
+            let request = Request::from_parts(parts, body);
+            (Door::Rest, inner.doors.rest.handle(request).await.map(AnyBody::of))
+        } else {
+            (Door::Other, self.own(&parts).await)
+        };
+        inner.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+        inner.metrics.count(door, response.status(), begun.elapsed());
+        response
+    }
+
+    /// What belongs to no door.
+    async fn own(&self, parts: &http::request::Parts) -> Response<AnyBody> {
+        match parts.uri.path() {
+            "/_health" => match self.0.doors.auth.installation_id().await {
+                Ok(id) => text(StatusCode::OK, "text/plain; charset=utf-8", format!("alive! {id}")),
+                Err(error) => {
+                    tracing::error!(%error, "health: the key-value engine does not answer");
+                    text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the key-value engine does not answer")
+                }
+            },
+            "/metrics" => {
+                text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.0.metrics.render())
+            }
+            "/" if matches!(parts.method, Method::GET | Method::HEAD) => {
+                let host = parts
+                    .headers
+                    .get(header::HOST)
+                    .and_then(|host| host.to_str().ok())
+                    .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
+                    .filter(|host| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)))
+                    .unwrap_or("127.0.0.1:8000");
+                let page = page::PAGE.replace("HOST", &format!("http://{host}"));
+                let mut response = text(StatusCode::OK, "text/html; charset=utf-8", page);
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "there is nothing here; the page at / says where things are"),
+        }
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<AnyBody> {
+    let mut response = Response::new(AnyBody::whole(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,130 @@
+//! The listening socket, its connections and their end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::Router;
+
+/// Where and within which limits the server listens.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// `host:port`.
+    pub listen_address: String,
+    /// Connections at once; more wait in the kernel's queue.
+    pub most_connections: usize,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+    /// How long requests in flight may go on after the server was told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen_address: "0.0.0.0:8000".to_owned(),
+            most_connections: 10_000,
+            header_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is malformed, taken or not ours.
+    #[error("cannot listen on '{address}': {source}")]
+    Listen {
+        /// The address asked for.
+        address: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A bound server.
+pub struct Server {
+    listener: TcpListener,
+    config: ServerConfig,
+    router: Router,
+}
+
+impl Server {
+    /// Takes the port.
+    pub async fn bind(config: ServerConfig, router: Router) -> Result<Self, ServerError> {
+        let address = config.listen_address.clone();
+        let listener = TcpListener::bind(&address)
+            .await
+            .map_err(|source| ServerError::Listen { address, source })?;
+        Ok(Self { listener, config, router })
+    }
+
+    /// The address it listens on, the port the system chose included.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
+    /// Serves until `stop` resolves, then takes no more connections and waits for the requests in flight.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let connections = Arc::new(Semaphore::new(self.config.most_connections));
+        let graceful = GracefulShutdown::new();
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.header_timeout)
+            .max_buf_size(256 << 10)
+            .pipeline_flush(true);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+        tokio::pin!(stop);
+        loop {
+            let permit = tokio::select! {
+                permit = connections.clone().acquire_owned() => permit,
+                () = &mut stop => break,
+            };
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = &mut stop => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, or the client was gone already: a pause keeps this from spinning.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            };
+            let _ = stream.set_nodelay(true);
+            let router = self.router.clone();
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                let router = router.clone();
+                async move { Ok::<_, Infallible>(router.answer(request).await) }
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                // A connection that breaks is the client's affair.
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "connection");
+                }
+                drop(permit);
+            });
+        }
+        drop(self.listener);
+        if tokio::time::timeout(self.config.drain_timeout, graceful.shutdown()).await.is_err() {
+            tracing::warn!("requests still in flight were broken off");
+        }
+    }
+}

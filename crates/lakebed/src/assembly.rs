@@ -1,0 +1,132 @@
+//! Wires engines, catalog and doors together, and takes them apart in the right order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
+use lakebed_blocks::{BlockStore, LocalStore, MemStore};
+use lakebed_catalog::{Catalog, CatalogConfig};
+use lakebed_core::{SystemClock, SystemEntropy};
+use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv};
+use lakebed_rest::{Rest, RestConfig};
+use lakebed_s3::{S3, S3Config};
+use lakebed_server::{Doors, Router, Server, ServerConfig};
+
+use crate::Failure;
+use crate::config::{Blockstore, Database, Settings};
+
+/// The version of the REST API we speak, as clients compare it.
+const API_VERSION: &str = "1.84.0";
+
+/// Engines and what stands on them.
+pub(crate) struct Lake {
+    kv: Arc<dyn Kv>,
+    blocks: Arc<dyn BlockStore>,
+    pub(crate) catalog: Catalog,
+    pub(crate) auth: Auth,
+}
+
+impl Lake {
+    /// Opens the engines, replaying what a crash left.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let kv: Arc<dyn Kv> = match &settings.database {
+            Database::Local(path) => {
+                std::fs::create_dir_all(path)
+                    .map_err(|error| format!("database.local.path: cannot create '{}': {error}", path.display()))?;
+                Arc::new(FjallKv::open(path, FjallConfig::default())?)
+            }
+            Database::Mem => Arc::new(MemKv::new()),
+        };
+        let blocks: Arc<dyn BlockStore> = match &settings.blockstore {
+            Blockstore::Local(path) => {
+                std::fs::create_dir_all(path)
+                    .map_err(|error| format!("blockstore.local.path: cannot create '{}': {error}", path.display()))?;
+                Arc::new(LocalStore::open(path)?)
+            }
+            Blockstore::Mem => Arc::new(MemStore::new()),
+        };
+        let catalog = Catalog::new(CatalogConfig {
+            kv: kv.clone(),
+            blocks: blocks.clone(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            node_cache_bytes: settings.node_cache_bytes,
+            signing_key: settings.signing_key.clone(),
+        });
+        catalog.start();
+        let auth = Auth::new(AuthConfig {
+            kv: kv.clone(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            secret_key: settings.secret_key.clone(),
+            login_duration_secs: settings.login_secs,
+        });
+        Ok(Self { kv, blocks, catalog, auth })
+    }
+
+    /// Makes the configured administrator, unless there is one. True if it was made now.
+    pub(crate) async fn install(&self, settings: &Settings) -> Result<bool, Failure> {
+        let Some(installation) = &settings.installation else { return Ok(false) };
+        if self.auth.setup_state().await? == SetupState::Initialized {
+            return Ok(false);
+        }
+        match self.auth.setup(&installation.user, Some(installation.key_pair.clone())).await {
+            Ok(_) => Ok(true),
+            // Another server of this installation was first.
+            Err(AuthError::AlreadyInitialized) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Serves until SIGTERM or Ctrl-C, lets requests in flight finish, and closes everything.
+    pub(crate) async fn serve(
+        self,
+        settings: &Settings,
+        ready: impl FnOnce(SocketAddr),
+    ) -> Result<(), Failure> {
+        let mut rest = RestConfig::for_store(&self.blocks.info(), API_VERSION);
+        if let Some(prefix) = &settings.default_namespace_prefix {
+            rest.storage.default_namespace_prefix = Some(prefix.clone());
+        }
+        let s3 = S3Config {
+            domains: settings.s3_domains.clone(),
+            region: settings.s3_region.clone(),
+            verify_unsupported: settings.s3_verify_unsupported,
+            ..S3Config::default()
+        };
+        let router = Router::new(Doors {
+            rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, Arc::new(SystemEntropy)),
+            s3: S3::new(self.catalog.clone(), self.auth.clone(), s3),
+            auth: self.auth.clone(),
+        });
+        let config = ServerConfig { listen_address: settings.listen_address.clone(), ..ServerConfig::default() };
+        let server = Server::bind(config, router).await?;
+        if let Some(address) = server.address() {
+            ready(address);
+        }
+        server.run(stop_signal()?).await;
+        tracing::info!("shutting down");
+        self.close().await
+    }
+
+    /// Catalog before stores, stores before the engine that names what is in them.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        self.catalog.close().await;
+        self.blocks.close().await?;
+        self.kv.close().await?;
+        Ok(())
+    }
+}
+
+/// Resolves at SIGTERM or Ctrl-C.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,243 @@
+//! Configuration: files of lakeFS's shape, `LAKEFS_*` and `LAKEBED_*` variables, and the settings they give
+//! (`operations.md` §2).
+
+mod keys;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use values::Values;
+
+/// Why a configuration does not start a server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("the configuration file is not valid YAML: {0}")]
+    Malformed(String),
+    #[error("cannot read the configuration file '{path}': {source}")]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("'{key}': '{value}' is not {expected}")]
+    WrongType { key: String, value: String, expected: String },
+    #[error("missing required keys: [{}]{hint}", .keys.join(" "))]
+    Missing { keys: Vec<&'static str>, hint: &'static str },
+    #[error("'{key}': '{value}' is not supported, use one of: {supported}")]
+    Unsupported { key: &'static str, value: String, supported: &'static str },
+    #[error("unknown keys: {}", .0.join(", "))]
+    Unknown(Vec<String>),
+}
+
+const SHORTEST: &str = "
+The three shortest configurations that work:
+  lakebed quickstart                                   (everything embedded, sample data)
+  lakebed run --local-settings                         (everything embedded)
+  LAKEBED_DATABASE_TYPE=local LAKEBED_BLOCKSTORE_TYPE=local LAKEBED_AUTH_ENCRYPT_SECRET_KEY=<secret> lakebed run";
+
+/// Where mutable state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Database {
+    Local(PathBuf),
+    Mem,
+}
+
+/// Where object bytes are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Blockstore {
+    Local(PathBuf),
+    Mem,
+}
+
+/// The administrator made at the first start.
+#[derive(Clone)]
+pub(crate) struct Installation {
+    pub(crate) user: String,
+    pub(crate) key_pair: (String, String),
+}
+
+/// What a server is started with.
+pub(crate) struct Settings {
+    pub(crate) listen_address: String,
+    pub(crate) log_level: String,
+    pub(crate) log_json: bool,
+    pub(crate) log_outputs: Vec<String>,
+    pub(crate) database: Database,
+    pub(crate) blockstore: Blockstore,
+    pub(crate) default_namespace_prefix: Option<String>,
+    pub(crate) signing_key: Vec<u8>,
+    pub(crate) secret_key: Vec<u8>,
+    pub(crate) login_secs: i64,
+    pub(crate) installation: Option<Installation>,
+    pub(crate) node_cache_bytes: u64,
+    pub(crate) s3_domains: Vec<String>,
+    pub(crate) s3_region: String,
+    pub(crate) s3_verify_unsupported: bool,
+}
+
+/// Memory for tree nodes unless configured.
+const NODE_CACHE_BYTES: u64 = 64 << 20;
+
+/// The file to read: the one named, else the first of the usual places.
+pub(crate) fn file(named: Option<&Path>, home: Option<&Path>) -> Option<PathBuf> {
+    if let Some(path) = named {
+        return Some(path.to_owned());
+    }
+    let mut places = vec![PathBuf::from("config.yaml")];
+    if let Some(home) = home {
+        places.push(home.join("lakefs/config.yaml"));
+        places.push(home.join("lakebed/config.yaml"));
+    }
+    places.push(PathBuf::from("/etc/lakefs/config.yaml"));
+    places.push(PathBuf::from("/etc/lakebed/config.yaml"));
+    places.extend(home.map(|home| home.join(".lakefs.yaml")));
+    places.into_iter().find(|path| path.is_file())
+}
+
+/// Reads the file, if there is one.
+pub(crate) fn read(path: Option<&Path>) -> Result<Values, ConfigError> {
+    match path {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+            Values::from_yaml(&text)
+        }
+        None => Ok(Values::default()),
+    }
+}
+
+impl Settings {
+    /// The settings that follow from the values. `home` stands for `~`.
+    pub(crate) fn resolve(values: &Values, home: Option<&Path>) -> Result<Self, ConfigError> {
+        values.check_types()?;
+        let expand = |text: &str| match (text.strip_prefix("~/"), home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => PathBuf::from(text),
+        };
+        let missing: Vec<&'static str> = ["database.type", "blockstore.type", "auth.encrypt.secret_key"]
+            .into_iter()
+            .filter(|key| values.text(key).is_none())
+            .collect();
+        if !missing.is_empty() {
+            let hint = if missing.len() == 3 { SHORTEST } else { "" };
+            return Err(ConfigError::Missing { keys: missing, hint });
+        }
+        if values.given("blockstore.signing.secret_key") == Some("") {
+            return Err(ConfigError::Missing { keys: vec!["blockstore.signing.secret_key"], hint: "" });
+        }
+        if values.bool("tls.enabled")? == Some(true) {
+            return Err(ConfigError::Unsupported {
+                key: "tls.enabled",
+                value: "true".to_owned(),
+                supported: "false, with a proxy in front that terminates TLS",
+            });
+        }
+        let database = match values.text("database.type").unwrap_or_default() {
+            "local" => {
+                Database::Local(expand(values.text("database.local.path").unwrap_or("~/lakefs/metadata")))
+            }
+            "mem" => Database::Mem,
+            other => {
+                let (key, value) = ("database.type", other.to_owned());
+                return Err(ConfigError::Unsupported { key, value, supported: "local, mem" });
+            }
+        };
+        let blockstore = match values.text("blockstore.type").unwrap_or_default() {
+            "local" => {
+                Blockstore::Local(expand(values.text("blockstore.local.path").unwrap_or("~/lakefs/data/block")))
+            }
+            "mem" => Blockstore::Mem,
+            other => {
+                let (key, value) = ("blockstore.type", other.to_owned());
+                return Err(ConfigError::Unsupported { key, value, supported: "local, mem" });
+            }
+        };
+        let installation = match (
+            values.text("installation.user_name"),
+            values.text("installation.access_key_id"),
+            values.text("installation.secret_access_key"),
+        ) {
+            (Some(user), Some(key), Some(secret)) => {
+                Some(Installation { user: user.to_owned(), key_pair: (key.to_owned(), secret.to_owned()) })
+            }
+            _ => None,
+        };
+        let secret_key = values.text("auth.encrypt.secret_key").unwrap_or_default().as_bytes().to_vec();
+        let signing_key = match values.text("blockstore.signing.secret_key") {
+            Some(key) => key.as_bytes().to_vec(),
+            None => [b"lakebed issued addresses v1 ".as_slice(), &secret_key].concat(),
+        };
+        let outputs = values.list("logging.output");
+        Ok(Self {
+            listen_address: values.text("listen_address").unwrap_or("0.0.0.0:8000").to_owned(),
+            log_level: values.text("logging.level").unwrap_or("INFO").to_lowercase(),
+            log_json: values.text("logging.format").is_some_and(|format| format.eq_ignore_ascii_case("json")),
+            log_outputs: if outputs.is_empty() { vec!["-".to_owned()] } else { outputs },
+            database,
+            blockstore,
+            default_namespace_prefix: values.text("blockstore.default_namespace_prefix").map(str::to_owned),
+            signing_key,
+            secret_key,
+            login_secs: values.duration("auth.login_duration")?.unwrap_or(604_800.0) as i64,
+            installation,
+            node_cache_bytes: values
+                .int("committed.sstable.memory.cache_size_bytes")?
+                .map_or(NODE_CACHE_BYTES, |bytes| bytes.min(NODE_CACHE_BYTES)),
+            s3_domains: values.list("gateways.s3.domain_name"),
+            s3_region: values.text("gateways.s3.region").unwrap_or("us-east-1").to_owned(),
+            s3_verify_unsupported: values.bool("gateways.s3.verify_unsupported")?.unwrap_or(true),
+        })
+    }
+}
+
+/// Unknown keys as lines for a person; an error if `strict`.
+pub(crate) fn report(values: &Values, strict: bool) -> Result<Vec<String>, ConfigError> {
+    let lines: Vec<String> = values
+        .unknown
+        .iter()
+        .map(|(key, nearest)| match nearest {
+            Some(nearest) => format!("'{key}' (did you mean '{nearest}'?)"),
+            None => format!("'{key}'"),
+        })
+        .collect();
+    if strict && !lines.is_empty() { Err(ConfigError::Unknown(lines)) } else { Ok(lines) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(yaml: &str) -> Result<Settings, ConfigError> {
+        Settings::resolve(&Values::from_yaml(yaml)?, Some(Path::new("/home/x")))
+    }
+
+    const LEAST: &str = "database: {type: mem}\nblockstore: {type: mem}\nauth: {encrypt: {secret_key: k}}\n";
+
+    #[test]
+    fn what_is_missing_is_named_with_the_shortest_ways_out() {
+        let error = settings("").err().unwrap().to_string();
+        assert!(error.contains("[database.type blockstore.type auth.encrypt.secret_key]"), "{error}");
+        assert!(error.contains("lakebed quickstart"));
+        let error = settings("database: {type: mem}\nblockstore: {type: ''}").err().unwrap().to_string();
+        assert!(error.contains("[blockstore.type auth.encrypt.secret_key]"), "{error}");
+    }
+
+    #[test]
+    fn paths_start_at_home() {
+        let yaml = LEAST.replace("{type: mem}\nblockstore", "{type: local, local: {path: ~/m}}\nblockstore");
+        assert_eq!(settings(&yaml).unwrap().database, Database::Local("/home/x/m".into()));
+    }
+
+    #[test]
+    fn an_incomplete_installation_is_ignored() {
+        assert!(settings(&format!("{LEAST}installation: {{user_name: a}}")).unwrap().installation.is_none());
+        let whole = "installation: {user_name: a, access_key_id: b, secret_access_key: c}";
+        assert!(settings(&format!("{LEAST}{whole}")).unwrap().installation.is_some());
+    }
+
+    #[test]
+    fn unknown_engines_name_the_known_ones() {
+        let error = settings(&LEAST.replacen("mem", "mysql", 1)).err().unwrap().to_string();
+        assert!(error.contains("mysql") && error.contains("local, mem"), "{error}");
+    }
+}
