@@ -85,8 +85,12 @@ impl Differences {
                         // Left made the same change: merging brings nothing here.
                         continue;
                     }
-                    let kind = if same(&here, &base) { kind } else { DiffKind::Conflict };
-                    return Ok(Some(Difference { path: item.key, kind, entry }));
+                    if same(&here, &base) {
+                        return Ok(Some(Difference { path: item.key, kind, entry }));
+                    }
+                    // Of a path that right removed and left changed, left's entry is what there is to show.
+                    let entry = item.right.or(here).unwrap_or(entry);
+                    return Ok(Some(Difference { path: item.key, kind: DiffKind::Conflict, entry }));
                 }
                 Ok(None)
             }
@@ -138,7 +142,7 @@ impl Differences {
     async fn page(mut self, request: &DiffRequest) -> Result<Page<DiffEntry>, CatalogError> {
         let folding = Folding { prefix: &request.prefix, delimiter: &request.delimiter };
         let mut items = Vec::with_capacity((request.amount + 1).min(1001));
-        if let Some(start) = folding.start(&request.after) {
+        if let Some(start) = folding.start_behind(&request.after) {
             self.seek(&start).await?;
             while items.len() <= request.amount
                 && let Some(difference) = self.next().await?

@@ -33,6 +33,14 @@ impl Folding<'_> {
         Some(start)
     }
 
+    /// As [`Folding::start`], but a path below a folded prefix skips the prefix, too: the rule of diffs.
+    pub(crate) fn start_behind(&self, after: &str) -> Option<Vec<u8>> {
+        match after.starts_with(self.prefix).then(|| self.fold(after)).flatten() {
+            Some(folded) => successor(folded.as_bytes()),
+            None => self.start(after),
+        }
+    }
+
     /// Whether a key is still in the page's range.
     pub(crate) fn covers(&self, key: &[u8]) -> bool {
         key.starts_with(self.prefix.as_bytes())
@@ -60,6 +68,8 @@ mod tests {
         let root = Folding { prefix: "", delimiter: "/" };
         assert_eq!(root.start("a/").unwrap(), b"a0");
         assert_eq!(root.start("a/1").unwrap(), b"a/1\0");
+        assert_eq!(root.start_behind("a/1").unwrap(), b"a0");
+        assert_eq!(root.start_behind("a").unwrap(), b"a\0");
         assert_eq!(root.start("").unwrap(), b"");
         let below = Folding { prefix: "a/", delimiter: "/" };
         assert_eq!(below.start("a/").unwrap(), b"a/\0");

@@ -120,7 +120,7 @@ impl Catalog {
 
 fn etag(rules: &[u8]) -> String {
     let digest = blake3::hash(rules);
-    hex::encode(&digest.as_bytes()[..16])
+    hex::encode(digest.as_bytes())
 }
 
 /// Whether any of the stored patterns matches a branch.

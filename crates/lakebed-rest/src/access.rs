@@ -4,6 +4,9 @@ use lakebed_auth::{Auth, AuthError, Permission, Principal};
 
 use crate::call::Call;
 
+/// What a call with its checked input needs.
+pub(crate) type Needed<I> = Box<dyn Fn(&Call, &I) -> Requirement + Send + Sync>;
+
 /// What an operation asks of its caller. `I` is the operation's checked input.
 pub(crate) enum Access<I> {
     /// Open to everybody.
@@ -15,7 +18,7 @@ pub(crate) enum Access<I> {
     /// Any known caller; the handler asks for each item of the request by itself.
     EachItem,
     /// Callers with these permissions.
-    Requires(Box<dyn Fn(&Call, &I) -> Requirement + Send + Sync>),
+    Requires(Needed<I>),
 }
 
 /// Permissions joined.
@@ -27,7 +30,11 @@ pub(crate) enum Requirement {
 }
 
 /// Decides a requirement.
-pub(crate) async fn decide(auth: &Auth, principal: &Principal, requirement: &Requirement) -> Result<(), AuthError> {
+pub(crate) async fn decide(
+    auth: &Auth,
+    principal: &Principal,
+    requirement: &Requirement,
+) -> Result<(), AuthError> {
     match requirement {
         Requirement::All(permissions) => {
             for permission in permissions {
@@ -193,7 +200,12 @@ pub(crate) fn copy_object(call: &Call, source: &str, destination: &str) -> Requi
 }
 
 /// Copying a part from any repository.
-pub(crate) fn copy_part(call: &Call, source_repository: &str, source: &str, destination: &str) -> Requirement {
+pub(crate) fn copy_part(
+    call: &Call,
+    source_repository: &str,
+    source: &str,
+    destination: &str,
+) -> Requirement {
     Requirement::All(vec![
         permission("fs:WriteObject", under_repository(call, "object", destination)),
         permission(

@@ -54,7 +54,8 @@ pub(crate) async fn identify(rest: &Rest, parts: &Parts) -> Result<Identity, Res
         }
     }
     for name in SESSION_COOKIES {
-        let Some(token) = cookie(&parts.headers, name).and_then(|value| value.strip_prefix(COOKIE_VERSION)) else {
+        let Some(token) = cookie(&parts.headers, name).and_then(|value| value.strip_prefix(COOKIE_VERSION))
+        else {
             continue;
         };
         match rest.auth().authenticate_token(token).await {
@@ -116,7 +117,10 @@ fn refuse_foreign_site(parts: &Parts) -> Result<(), RestError> {
     if same {
         Ok(())
     } else {
-        Err(RestError::new(StatusCode::FORBIDDEN, "a session cookie does not count on a request from another site"))
+        Err(RestError::new(
+            StatusCode::FORBIDDEN,
+            "a session cookie does not count on a request from another site",
+        ))
     }
 }
 
@@ -171,8 +175,14 @@ mod tests {
         assert!(refuse_foreign_site(&parts("GET", &[("sec-fetch-site", "cross-site")])).is_ok());
         assert!(refuse_foreign_site(&parts("POST", &[("sec-fetch-site", "cross-site")])).is_err());
         assert!(refuse_foreign_site(&parts("POST", &[("sec-fetch-site", "same-origin")])).is_ok());
-        assert!(refuse_foreign_site(&parts("POST", &[("origin", "https://evil.test"), ("host", "lake.test")])).is_err());
-        assert!(refuse_foreign_site(&parts("POST", &[("origin", "https://lake.test"), ("host", "lake.test")])).is_ok());
+        assert!(
+            refuse_foreign_site(&parts("POST", &[("origin", "https://evil.test"), ("host", "lake.test")]))
+                .is_err()
+        );
+        assert!(
+            refuse_foreign_site(&parts("POST", &[("origin", "https://lake.test"), ("host", "lake.test")]))
+                .is_ok()
+        );
         assert!(refuse_foreign_site(&parts("POST", &[])).is_ok());
     }
 }

@@ -69,7 +69,11 @@ impl Call {
     {
         let text = self.param(name);
         text.parse().map_err(|error| {
-            if text.contains('/') { RestError::not_found(format!("{what} not found")) } else { RestError::from(error) }
+            if text.contains('/') {
+                RestError::not_found(format!("{what} not found"))
+            } else {
+                RestError::from(error)
+            }
         })
     }
 
@@ -84,7 +88,7 @@ impl Call {
 
     /// True for clients of the time before 1.0 (`api-legacy-clients` §1), which need fields and operations that are
     /// gone since.
-    pub(crate) fn from_legacy_client(&self) -> bool {
+    pub(crate) fn is_legacy_client(&self) -> bool {
         self.headers()
             .get(header::USER_AGENT)
             .and_then(|agent| agent.to_str().ok())

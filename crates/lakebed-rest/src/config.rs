@@ -20,9 +20,10 @@ impl RestConfig {
     /// What follows from a store; presigning for user interfaces follows what the store can do.
     pub fn for_store(info: &StoreInfo, version: impl Into<String>) -> Self {
         let (example, pattern) = match info.kind {
-            "azure" => {
-                ("https://mystorageaccount.blob.core.windows.net/container/".to_owned(), "^https?://".to_owned())
-            }
+            "azure" => (
+                "https://mystorageaccount.blob.core.windows.net/container/".to_owned(),
+                "^https?://".to_owned(),
+            ),
             _ => (format!("{}://example-bucket/", info.scheme), format!("^{}://", info.scheme)),
         };
         let default_prefix = matches!(info.kind, "local" | "mem").then(|| format!("{}://", info.scheme));

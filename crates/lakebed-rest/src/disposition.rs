@@ -82,7 +82,10 @@ mod tests {
     #[test]
     fn names_are_escaped_and_kept_in_full() {
         let value = header("text/csv", "a/näive \"x\".csv");
-        assert_eq!(value, "attachment; filename=\"n_ive _x_.csv\"; filename*=UTF-8''n%C3%A4ive%20%22x%22.csv");
+        assert_eq!(
+            value,
+            "attachment; filename=\"n_ive _x_.csv\"; filename*=UTF-8''n%C3%A4ive%20%22x%22.csv"
+        );
         assert_eq!(header("text/csv", "dir/"), "attachment; filename=\"dir\"");
         assert_eq!(header("text/csv", "a\r\nb"), "attachment; filename=\"a__b\"; filename*=UTF-8''a%0D%0Ab");
     }

@@ -63,7 +63,10 @@ pub(crate) fn required<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) ->
 }
 
 /// A body that may be absent, and that old clients send without a type.
-pub(crate) fn optional<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<Option<T>, RestError> {
+pub(crate) fn optional<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<T>, RestError> {
     if body.is_empty() {
         Ok(None)
     } else if media_type(headers).is_none() {

@@ -71,7 +71,8 @@ pub(crate) fn end_of_page(
         next_offset: next_offset.to_owned(),
         results,
     };
-    serde_json::to_writer(&mut *out, &pagination).map_err(|error| RestError::internal("writing a page", &error))?;
+    serde_json::to_writer(&mut *out, &pagination)
+        .map_err(|error| RestError::internal("writing a page", &error))?;
     out.push(b'}');
     Ok(())
 }

@@ -166,7 +166,8 @@ impl<I: Send + Sync + 'static> Taking<I> {
         H: Fn(Call, I) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
-        let Taking { guarded: Guarded { route: Route { id, method, path }, access }, reads_body, parse } = self;
+        let Taking { guarded: Guarded { route: Route { id, method, path }, access }, reads_body, parse } =
+            self;
         let kind = match &access {
             Access::Public => AccessKind::Public,
             Access::AnonymousToo => AccessKind::AnonymousToo,

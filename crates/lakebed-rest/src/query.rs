@@ -25,7 +25,9 @@ impl<'a> Query<'a> {
                 || (key.contains(['%', '+']) && decode(key).is_some_and(|decoded| decoded == name));
             (same && !pair.is_empty()).then(|| {
                 decode(value).ok_or_else(|| {
-                    RestError::bad_request(format!("parameter \"{name}\" in query has an error: not valid UTF-8"))
+                    RestError::bad_request(format!(
+                        "parameter \"{name}\" in query has an error: not valid UTF-8"
+                    ))
                 })
             })
         })
@@ -116,13 +118,11 @@ impl<'a> Query<'a> {
         if value.is_empty() {
             return Err(multiple(name));
         }
-        match choices.iter().find(|(word, _)| *word == value) {
-            Some((_, choice)) => Ok(Some(*choice)),
-            None => {
-                let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-                Err(wrong(name, &format!("value is not one of {}", words.join(", "))))
-            }
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == value) {
+            return Ok(Some(*choice));
         }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        Err(wrong(name, &format!("value is not one of {}", words.join(", "))))
     }
 }
 
@@ -182,14 +182,18 @@ mod tests {
         for (text, expected) in [("", 100), ("amount=0", 100), ("amount=-1", 100), ("amount=1000", 1000)] {
             assert_eq!(amount(text).unwrap(), expected, "{text}");
         }
-        for text in ["amount=-2", "amount=1001", "amount=x", "amount=", "amount=1.5", "amount=99999999999999999999"] {
+        for text in
+            ["amount=-2", "amount=1001", "amount=x", "amount=", "amount=1.5", "amount=99999999999999999999"]
+        {
             assert!(amount(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn booleans_in_every_form_clients_write() {
-        for (text, expected) in [("b=True", true), ("b=t", true), ("b=1", true), ("b=FALSE", false), ("b=f", false)] {
+        for (text, expected) in
+            [("b=True", true), ("b=t", true), ("b=1", true), ("b=FALSE", false), ("b=f", false)]
+        {
             assert_eq!(Query::new(Some(text)).boolean("b").unwrap(), Some(expected), "{text}");
         }
         assert!(Query::new(Some("b=yes")).boolean("b").is_err());

@@ -21,7 +21,8 @@ pub(crate) fn check(header: &str) -> Result<(), RestError> {
         let mut rest = rest;
         let mut items = 0;
         while !rest.is_empty() {
-            let digits = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let digits =
+                |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             rest = &rest[digits(rest)..];
             let Some(behind) = rest.strip_prefix('-') else { return false };
             rest = &behind[digits(behind)..];
@@ -34,7 +35,9 @@ pub(crate) fn check(header: &str) -> Result<(), RestError> {
     if well_formed {
         Ok(())
     } else {
-        Err(RestError::bad_request("parameter \"Range\" in header has an error: it must look like bytes=0-99"))
+        Err(RestError::bad_request(
+            "parameter \"Range\" in header has an error: it must look like bytes=0-99",
+        ))
     }
 }
 
@@ -52,7 +55,11 @@ pub(crate) fn wanted(header: &str, size: u64) -> Wanted {
         ("", "") => Wanted::Senseless,
         ("", length) => {
             let length = number(length).min(size);
-            if length == 0 { Wanted::Beyond } else { Wanted::Part(ByteRange { start: size - length, end: size }) }
+            if length == 0 {
+                Wanted::Beyond
+            } else {
+                Wanted::Part(ByteRange { start: size - length, end: size })
+            }
         }
         (start, end) => {
             let start = number(start);
@@ -74,7 +81,9 @@ mod tests {
 
     #[test]
     fn only_byte_ranges_are_well_formed() {
-        for good in ["bytes=0-0", "bytes=5-", "bytes=-3", "bytes=-", "bytes=5-2", "bytes=0-1,4-5", "bytes=0-1, 4-5"] {
+        for good in
+            ["bytes=0-0", "bytes=5-", "bytes=-3", "bytes=-", "bytes=5-2", "bytes=0-1,4-5", "bytes=0-1, 4-5"]
+        {
             assert!(check(good).is_ok(), "{good}");
         }
         for bad in ["bytes=", "bytes=a-b", "items=0-1", "0-1", "bytes= 0-1", "Bytes=0-1", "bytes=1"] {

@@ -34,7 +34,8 @@ pub(crate) fn raw_json(status: StatusCode, body: Vec<u8>) -> Response<RestBody> 
 
 /// A value as JSON.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Reply {
-    let body = serde_json::to_vec(value).map_err(|error| RestError::internal("writing the answer", &error))?;
+    let body =
+        serde_json::to_vec(value).map_err(|error| RestError::internal("writing the answer", &error))?;
     Ok(raw_json(status, body))
 }
 

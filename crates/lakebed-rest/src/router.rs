@@ -38,8 +38,11 @@ impl Router {
     /// encoded slash does not split it; a segment that is not UTF-8 is found nowhere.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Option<Found<'_>> {
         let found = self.paths.at(path).ok()?;
-        let operation =
-            found.value.iter().map(|index| &self.operations[*index]).find(|operation| operation.method == *method)?;
+        let operation = found
+            .value
+            .iter()
+            .map(|index| &self.operations[*index])
+            .find(|operation| operation.method == *method)?;
         let mut params = Vec::with_capacity(found.params.len());
         for (name, raw) in found.params.iter() {
             if raw.is_empty() {

@@ -17,7 +17,11 @@ pub enum SampleError {
 
 macro_rules! image {
     ($name:literal) => {
-        (concat!("images/", $name), "image/png", include_bytes!(concat!("../assets/sample/images/", $name)).as_slice())
+        (
+            concat!("images/", $name),
+            "image/png",
+            include_bytes!(concat!("../assets/sample/images/", $name)).as_slice(),
+        )
     };
 }
 

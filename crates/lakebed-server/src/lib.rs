@@ -1,4 +1,4 @@
-//! One port: routes REST, S3 and the page; health, metrics, limits, shutdown. Knows no versioning rule.
+//! One port: routes REST and the page; health, metrics, limits, shutdown. Knows no versioning rule.
 //!
 //! [`Server::bind`] takes the port, [`Server::run`] serves until told to stop, then lets the requests in flight finish.
 

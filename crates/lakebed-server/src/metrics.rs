@@ -11,11 +11,10 @@ const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     Rest,
-    S3,
     Other,
 }
 
-const DOORS: [(Door, &str); 3] = [(Door::Rest, "rest"), (Door::S3, "s3"), (Door::Other, "other")];
+const DOORS: [(Door, &str); 2] = [(Door::Rest, "rest"), (Door::Other, "other")];
 
 #[derive(Default)]
 struct DoorMetrics {
@@ -28,7 +27,7 @@ struct DoorMetrics {
 /// What was served so far.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    doors: [DoorMetrics; 3],
+    doors: [DoorMetrics; 2],
     pub(crate) in_flight: AtomicU64,
 }
 

@@ -4,4 +4,5 @@
 pub(crate) const PAGE: &str = include_str!("page.html");
 
 /// What browsers may load and run on it: its own style, nothing else.
-pub(crate) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+pub(crate) const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";

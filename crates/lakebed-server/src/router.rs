@@ -1,5 +1,4 @@
-//! Which door a request goes through (`s3-gateway` §2): S3 by gateway host or AWS signature, REST under `/api/v1`,
-//! the rest is the server's own.
+//! Which door a request goes through: REST under `/api/v1`, the rest is the server's own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +9,6 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use lakebed_auth::Auth;
 use lakebed_rest::Rest;
-use lakebed_s3::S3;
 
 use crate::body::{AnyBody, BoxError};
 use crate::metrics::{Door, Metrics};
@@ -20,8 +18,6 @@ use crate::page;
 pub struct Doors {
     /// The REST API.
     pub rest: Rest,
-    /// The S3 gateway.
-    pub s3: S3,
     /// For the installation id that `/_health` shows.
     pub auth: Auth,
 }
@@ -52,10 +48,7 @@ impl Router {
         inner.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let (door, response) = if inner.doors.s3.claims(&parts) {
-            let request = Request::from_parts(parts, body);
-            (Door::S3, inner.doors.s3.handle(request).await.map(AnyBody::of))
-        } else if path == "/api/v1" || path.starts_with("/api/v1/") {
+        let (door, response) = if path == "/api/v1" || path.starts_with("/api/v1/") {
             let request = Request::from_parts(parts, body);
             (Door::Rest, inner.doors.rest.handle(request).await.map(AnyBody::of))
         } else {
@@ -73,7 +66,11 @@ impl Router {
                 Ok(id) => text(StatusCode::OK, "text/plain; charset=utf-8", format!("alive! {id}")),
                 Err(error) => {
                     tracing::error!(%error, "health: the key-value engine does not answer");
-                    text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the key-value engine does not answer")
+                    text(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "text/plain",
+                        "the key-value engine does not answer",
+                    )
                 }
             },
             "/metrics" => {
@@ -94,7 +91,11 @@ impl Router {
                     .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
                 response
             }
-            _ => text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "there is nothing here; the page at / says where things are"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "text/plain; charset=utf-8",
+                "there is nothing here; the page at / says where things are",
+            ),
         }
     }
 }

@@ -64,9 +64,8 @@ impl Server {
     /// Takes the port.
     pub async fn bind(config: ServerConfig, router: Router) -> Result<Self, ServerError> {
         let address = config.listen_address.clone();
-        let listener = TcpListener::bind(&address)
-            .await
-            .map_err(|source| ServerError::Listen { address, source })?;
+        let listener =
+            TcpListener::bind(&address).await.map_err(|source| ServerError::Listen { address, source })?;
         Ok(Self { listener, config, router })
     }
 

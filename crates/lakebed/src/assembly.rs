@@ -9,7 +9,6 @@ use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv};
 use lakebed_rest::{Rest, RestConfig};
-use lakebed_s3::{S3, S3Config};
 use lakebed_server::{Doors, Router, Server, ServerConfig};
 
 use crate::Failure;
@@ -28,19 +27,21 @@ pub(crate) struct Lake {
 
 impl Lake {
     /// Opens the engines, replaying what a crash left.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) fn open(settings: &Settings) -> Result<Self, Failure> {
         let kv: Arc<dyn Kv> = match &settings.database {
             Database::Local(path) => {
-                std::fs::create_dir_all(path)
-                    .map_err(|error| format!("database.local.path: cannot create '{}': {error}", path.display()))?;
+                std::fs::create_dir_all(path).map_err(|error| {
+                    format!("database.local.path: cannot create '{}': {error}", path.display())
+                })?;
                 Arc::new(FjallKv::open(path, FjallConfig::default())?)
             }
             Database::Mem => Arc::new(MemKv::new()),
         };
         let blocks: Arc<dyn BlockStore> = match &settings.blockstore {
             Blockstore::Local(path) => {
-                std::fs::create_dir_all(path)
-                    .map_err(|error| format!("blockstore.local.path: cannot create '{}': {error}", path.display()))?;
+                std::fs::create_dir_all(path).map_err(|error| {
+                    format!("blockstore.local.path: cannot create '{}': {error}", path.display())
+                })?;
                 Arc::new(LocalStore::open(path)?)
             }
             Blockstore::Mem => Arc::new(MemStore::new()),
@@ -88,18 +89,12 @@ impl Lake {
         if let Some(prefix) = &settings.default_namespace_prefix {
             rest.storage.default_namespace_prefix = Some(prefix.clone());
         }
-        let s3 = S3Config {
-            domains: settings.s3_domains.clone(),
-            region: settings.s3_region.clone(),
-            verify_unsupported: settings.s3_verify_unsupported,
-            ..S3Config::default()
-        };
         let router = Router::new(Doors {
             rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, Arc::new(SystemEntropy)),
-            s3: S3::new(self.catalog.clone(), self.auth.clone(), s3),
             auth: self.auth.clone(),
         });
-        let config = ServerConfig { listen_address: settings.listen_address.clone(), ..ServerConfig::default() };
+        let config =
+            ServerConfig { listen_address: settings.listen_address.clone(), ..ServerConfig::default() };
         let server = Server::bind(config, router).await?;
         if let Some(address) = server.address() {
             ready(address);

@@ -58,7 +58,7 @@ pub(crate) fn secret_key(directory: &Path) -> Result<String, Failure> {
         .map_err(|error| format!("cannot create '{}': {error}", directory.display()))?;
     let mut random = [0; 32];
     SystemEntropy.fill(&mut random);
-    let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = random.iter().fold(String::new(), |all, byte| all + &format!("{byte:02x}"));
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
     file.write_all(secret.as_bytes())?;
     // Losing it would make every stored credential unreadable.
@@ -99,7 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let settings = Settings::resolve(&values, home().as_deref())?;
     logging::start(&settings)?;
     runtime()?.block_on(async {
-        let lake = Lake::open(&settings).await?;
+        let lake = Lake::open(&settings)?;
         lake.install(&settings).await?;
         sample(&lake).await?;
         lake.serve(&settings, |address| welcome(&format!("http://{address}"), &directory)).await

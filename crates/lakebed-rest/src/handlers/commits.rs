@@ -61,7 +61,10 @@ pub(crate) async fn get(call: Call, (): ()) -> Reply {
 }
 
 /// A record made elsewhere (replication).
-pub(crate) fn record_input(_: &Call, record: CommitRecordCreation) -> Result<CommitRecordCreation, RestError> {
+pub(crate) fn record_input(
+    _: &Call,
+    record: CommitRecordCreation,
+) -> Result<CommitRecordCreation, RestError> {
     if !(0..=1).contains(&record.version) {
         return Err(RestError::bad_request("request body has an error: version must be 0 or 1"));
     }
@@ -72,12 +75,13 @@ pub(crate) async fn create_record(call: Call, record: CommitRecordCreation) -> R
     let id = |text: &str| -> Result<CommitId, RestError> {
         text.parse().map_err(|error| RestError::bad_request(format!("commit id: {error}: validation error")))
     };
-    let tree = match record.metarange_id.as_str() {
-        "" => None,
-        text => Some(text.parse::<NodeId>().map_err(|error| {
-            RestError::bad_request(format!("metarange id: {error}: validation error"))
-        })?),
-    };
+    let tree =
+        match record.metarange_id.as_str() {
+            "" => None,
+            text => Some(text.parse::<NodeId>().map_err(|error| {
+                RestError::bad_request(format!("metarange id: {error}: validation error"))
+            })?),
+        };
     let commit = Commit {
         id: id(&record.commit_id)?,
         parents: record.parents.iter().map(|parent| id(parent)).collect::<Result<_, _>>()?,
@@ -132,7 +136,7 @@ pub(crate) async fn log(call: Call, input: Log) -> Reply {
 
 /// The log of a branch as clients before 0.110 ask for it. To everybody else the path is unknown.
 pub(crate) async fn branch_log(call: Call, input: Log) -> Reply {
-    if !call.from_legacy_client() {
+    if !call.is_legacy_client() {
         return service::unknown_endpoint();
     }
     log_of(&call, "branch", input).await

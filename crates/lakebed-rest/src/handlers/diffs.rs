@@ -62,7 +62,7 @@ fn show(diff: DiffEntry, right_stats: bool) -> Diff {
         DiffKind::Conflict => (DiffType::Conflict, PathType::Object),
         DiffKind::PrefixChanged => (DiffType::PrefixChanged, PathType::CommonPrefix),
     };
-    let view = diff.entry.as_ref().and_then(|entry| entry.view());
+    let view = diff.entry.as_ref().and_then(lakebed_catalog::EntryBytes::view);
     Diff {
         right: view.as_ref().filter(|_| right_stats).map(stat),
         size_bytes: view.map(|view| view.size),

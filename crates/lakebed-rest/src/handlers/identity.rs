@@ -32,7 +32,8 @@ pub(crate) async fn setup_state(call: Call, (): ()) -> Reply {
 }
 
 pub(crate) fn setup_input(_: &Call, setup: Setup) -> Result<Setup, RestError> {
-    if setup.key.as_ref().is_some_and(|key| key.access_key_id.is_empty() || key.secret_access_key.is_empty()) {
+    if setup.key.as_ref().is_some_and(|key| key.access_key_id.is_empty() || key.secret_access_key.is_empty())
+    {
         return Err(RestError::bad_request(
             "request body has an error: access_key_id and secret_access_key must not be empty",
         ));
@@ -60,17 +61,22 @@ pub(crate) async fn setup(call: Call, setup: Setup) -> Reply {
 fn is_email(text: &str) -> bool {
     !text.contains(|c: char| c.is_whitespace() || c.is_control())
         && text.split_once('@').is_some_and(|(user, host)| {
-            !user.is_empty() && !host.contains('@') && host.split_once('.').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())
+            !user.is_empty()
+                && !host.contains('@')
+                && host.split_once('.').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())
         })
 }
 
 /// This server asks nobody for communication preferences and sends none, so they count as given once it is set up.
 pub(crate) async fn communication_preferences(call: Call, _: CommPrefsInput) -> Reply {
     Err(match call.rest.auth().setup_state().await? {
-        SetupState::NotInitialized => {
-            RestError::new(StatusCode::PRECONDITION_FAILED, "the server is not initialized: POST /setup_lakefs first")
+        SetupState::NotInitialized => RestError::new(
+            StatusCode::PRECONDITION_FAILED,
+            "the server is not initialized: POST /setup_lakefs first",
+        ),
+        SetupState::Initialized => {
+            RestError::new(StatusCode::CONFLICT, "communication preferences already set")
         }
-        SetupState::Initialized => RestError::new(StatusCode::CONFLICT, "communication preferences already set"),
     })
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn merge(call: Call, wanted: Merge) -> Reply {
         force: wanted.force,
     };
     // The summary left the API long ago; only clients of that time look for it.
-    let legacy = call.from_legacy_client();
+    let legacy = call.is_legacy_client();
     match call.catalog().merge(&repository, &source, &destination, request).await {
         Ok(outcome) => {
             let summary = legacy.then_some(MergeSummary {

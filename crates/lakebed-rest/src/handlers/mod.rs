@@ -37,6 +37,10 @@ fn list<T, U>(page: Page<T>, convert: impl FnMut(T) -> U) -> List<U> {
 /// A ref in a body or query: what cannot be a name at all is not found, what is malformed is refused.
 fn reference(text: &str) -> Result<RefExpr, RestError> {
     text.parse().map_err(|error: lakebed_core::RefExprError| {
-        if text.contains(' ') { RestError::not_found(format!("ref '{text}' not found")) } else { error.into() }
+        if text.contains(' ') {
+            RestError::not_found(format!("ref '{text}' not found"))
+        } else {
+            error.into()
+        }
     })
 }

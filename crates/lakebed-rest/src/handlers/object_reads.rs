@@ -133,9 +133,7 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
 fn not_satisfiable(outside: Wanted, size: u64) -> RestError {
     let error = RestError::new(StatusCode::RANGE_NOT_SATISFIABLE, "Requested Range Not Satisfiable");
     match outside {
-        Wanted::Beyond => {
-            error.with_header(header::CONTENT_RANGE, content_range(&format!("bytes */{size}")))
-        }
+        Wanted::Beyond => error.with_header(header::CONTENT_RANGE, content_range(&format!("bytes */{size}"))),
         Wanted::Part(_) | Wanted::Senseless => error,
     }
 }
@@ -273,8 +271,11 @@ pub(crate) async fn list(call: Call, input: Listing) -> Reply {
 }
 
 /// A request header whose absence, emptiness and other values all differ.
-pub(crate) fn precondition_header(call: &Call, name: HeaderName) -> Result<Option<&HeaderValue>, RestError> {
-    match call.headers().get(&name) {
+pub(crate) fn precondition_header<'a>(
+    call: &'a Call,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, RestError> {
+    match call.headers().get(name) {
         Some(value) if value.is_empty() => Err(RestError::bad_request(format!(
             "parameter \"{name}\" in header has an error: empty value is not allowed"
         ))),

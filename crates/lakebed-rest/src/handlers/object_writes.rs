@@ -59,7 +59,9 @@ pub(crate) fn bulk_delete_input(call: &Call, list: PathList) -> Result<BulkDelet
 /// branch or repository that is not there, have nothing to delete and so nothing to fail.
 pub(crate) async fn bulk_delete(call: Call, input: BulkDelete) -> Reply {
     if input.paths.len() > MAX_PATHS {
-        return Err(RestError::bad_request(format!("request size exceeded, max paths is set to {MAX_PATHS}")));
+        return Err(RestError::bad_request(format!(
+            "request size exceeded, max paths is set to {MAX_PATHS}"
+        )));
     }
     let repository = call.repository()?;
     let branch = call.branch()?;
@@ -160,7 +162,10 @@ impl MetadataUpdate {
     }
 }
 
-pub(crate) fn metadata_input(call: &Call, update: UpdateObjectUserMetadata) -> Result<MetadataUpdate, RestError> {
+pub(crate) fn metadata_input(
+    call: &Call,
+    update: UpdateObjectUserMetadata,
+) -> Result<MetadataUpdate, RestError> {
     Ok(MetadataUpdate { path: call.query().required("path")?, set: update.set })
 }
 
@@ -205,5 +210,6 @@ pub(crate) async fn stage(call: Call, input: Stage) -> Reply {
 
 /// A size as clients send it.
 pub(crate) fn size(bytes: i64) -> Result<u64, RestError> {
-    u64::try_from(bytes).map_err(|_| RestError::bad_request("size_bytes must not be negative: validation error"))
+    u64::try_from(bytes)
+        .map_err(|_| RestError::bad_request("size_bytes must not be negative: validation error"))
 }

@@ -27,10 +27,16 @@ pub(crate) struct Protection {
     if_match: Option<String>,
 }
 
-pub(crate) fn protection_input(call: &Call, rules: Vec<BranchProtectionRule>) -> Result<Protection, RestError> {
+pub(crate) fn protection_input(
+    call: &Call,
+    rules: Vec<BranchProtectionRule>,
+) -> Result<Protection, RestError> {
     let if_match = match call.headers().get(header::IF_MATCH) {
         Some(value) if value.is_empty() => {
-            return Err(RestError::bad_parameter("If-Match", "parameter 'If-Match' is empty, can't bind its value"));
+            return Err(RestError::bad_parameter(
+                "If-Match",
+                "parameter 'If-Match' is empty, can't bind its value",
+            ));
         }
         value => value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
     };
@@ -85,7 +91,10 @@ pub(crate) async fn remove_protection(call: Call, pattern: String) -> Reply {
 
 /// Changes the rules against whatever others do to them; answers what the last call of `change` did: false leaves
 /// the rules alone.
-async fn change_protection(call: &Call, change: impl Fn(&mut Vec<String>) -> bool) -> Result<bool, RestError> {
+async fn change_protection(
+    call: &Call,
+    change: impl Fn(&mut Vec<String>) -> bool,
+) -> Result<bool, RestError> {
     let repository = call.repository()?;
     for _ in 0..TRIES {
         let (mut patterns, etag) = call.catalog().branch_protection(&repository).await?;
@@ -108,7 +117,10 @@ pub(crate) async fn preflight(_: Call, (): ()) -> Reply {
 
 /// The stored rules, or 404.
 pub(crate) async fn rules_of(call: &Call, repository: &RepositoryId) -> Result<String, RestError> {
-    call.catalog().gc_rules(repository).await?.ok_or_else(|| RestError::not_found("garbage collection rules not found"))
+    call.catalog()
+        .gc_rules(repository)
+        .await?
+        .ok_or_else(|| RestError::not_found("garbage collection rules not found"))
 }
 
 pub(crate) async fn get_gc_rules(call: Call, (): ()) -> Reply {

@@ -50,7 +50,7 @@ pub(crate) async fn get_address(call: Call, input: Address) -> Reply {
         physical_address: Some(address),
         presigned_url: None,
         presigned_url_expiry: None,
-        token: call.from_legacy_client().then(String::new),
+        token: call.is_legacy_client().then(String::new),
     })
 }
 

@@ -43,7 +43,9 @@ pub(crate) fn new_user(_: &Call, user: UserCreation) -> Result<UserCreation, Res
         return Err(RestError::bad_request("user id must not be empty: validation error"));
     }
     if user.invite_user {
-        return Err(RestError::bad_request("this server cannot invite users by e-mail: leave out invite_user"));
+        return Err(RestError::bad_request(
+            "this server cannot invite users by e-mail: leave out invite_user",
+        ));
     }
     Ok(user)
 }
@@ -169,7 +171,9 @@ pub(crate) fn metadata_object(call: &Call) -> Result<(), RestError> {
     call.query().flag("presign")?;
     match call.param("type") {
         "range" | "meta_range" => Ok(()),
-        _ => Err(RestError::bad_request("parameter \"type\" in path has an error: it must be range or meta_range")),
+        _ => Err(RestError::bad_request(
+            "parameter \"type\" in path has an error: it must be range or meta_range",
+        )),
     }
 }
 

@@ -43,11 +43,12 @@ pub(crate) struct Conditions {
 impl Conditions {
     /// `If-None-Match: *` is served; any other condition is 501, but only once the branch is known to be there.
     pub(crate) fn read(call: &Call) -> Result<Self, RestError> {
-        let none_match = precondition_header(call, header::IF_NONE_MATCH)?;
+        let none_match = precondition_header(call, &header::IF_NONE_MATCH)?;
         let absent = none_match.is_some_and(|value| value == "*");
         Ok(Self {
             absent,
-            unsupported: (none_match.is_some() && !absent) || precondition_header(call, header::IF_MATCH)?.is_some(),
+            unsupported: (none_match.is_some() && !absent)
+                || precondition_header(call, &header::IF_MATCH)?.is_some(),
         })
     }
 
@@ -57,7 +58,9 @@ impl Conditions {
 
     pub(crate) fn check_supported(self) -> Result<(), RestError> {
         if self.unsupported {
-            return Err(RestError::not_implemented("of If-Match and If-None-Match only If-None-Match: * is supported"));
+            return Err(RestError::not_implemented(
+                "of If-Match and If-None-Match only If-None-Match: * is supported",
+            ));
         }
         Ok(())
     }
@@ -66,7 +69,11 @@ impl Conditions {
 pub(crate) fn input(call: &Call) -> Result<Upload, RestError> {
     let query = call.query();
     query.text("storageClass")?;
-    Ok(Upload { path: query.required("path")?, force: query.flag("force")?, precondition: Conditions::read(call)? })
+    Ok(Upload {
+        path: query.required("path")?,
+        force: query.flag("force")?,
+        precondition: Conditions::read(call)?,
+    })
 }
 
 pub(crate) async fn upload(mut call: Call, input: Upload) -> Reply {
@@ -122,8 +129,9 @@ fn malformed(message: impl Into<String>) -> RestError {
 }
 
 fn is_media_type(media: &str) -> bool {
-    let is_token =
-        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b));
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
+    };
     media.split_once('/').map_or_else(|| is_token(media), |(kind, sub)| is_token(kind) && is_token(sub))
 }
 
@@ -149,10 +157,12 @@ async fn form(
             None => return Err(malformed(format!("the form has no part named '{CONTENT_FIELD}'"))),
         }
     };
-    let content_type = field.headers().get(header::CONTENT_TYPE).map_or_else(String::new, |value| {
-        String::from_utf8_lossy(value.as_bytes()).into_owned()
-    });
-    let part: ByteStream = field.map(|chunk| chunk.map_err(|error| BodyError::Client(Box::new(error)))).boxed();
+    let content_type = field
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .map_or_else(String::new, |value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let part: ByteStream =
+        field.map(|chunk| chunk.map_err(|error| BodyError::Client(Box::new(error)))).boxed();
     let stored = call.catalog().store_body(ticket, part, None).await?;
     // What follows the part is not looked at, but read, so that the connection can be used again.
     while let Ok(Some(_)) = form.next_field().await {}
@@ -187,12 +197,16 @@ mod tests {
     #[test]
     fn metadata_keys_may_be_empty_and_values_are_bytes() {
         let mut headers = HeaderMap::new();
-        for (name, value) in
-            [("x-lakefs-meta-city", "Zürich"), ("x-lakefs-meta-", "nokey"), ("x-amz-meta-two", "2"), ("x-lakefs-meta-e", "")]
-        {
+        for (name, value) in [
+            ("x-lakefs-meta-city", "Zürich"),
+            ("x-lakefs-meta-", "nokey"),
+            ("x-amz-meta-two", "2"),
+            ("x-lakefs-meta-e", ""),
+        ] {
             headers.insert(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let expected = [("", "nokey"), ("city", "Zürich"), ("e", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let expected =
+            [("", "nokey"), ("city", "Zürich"), ("e", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(user_metadata(&headers), BTreeMap::from(expected));
     }
 }

@@ -145,9 +145,21 @@ keys! {
 
 /// Sections of other stores, engines and editions: everything under them is accepted and has no effect here.
 pub(crate) const ACCEPTED_SECTIONS: &[&str] = &[
-    "database.cosmosdb", "database.redis", "blockstore.s3", "blockstore.azure", "blockstore.gs", "auth.api",
-    "auth.authentication_api", "auth.remote_authenticator", "auth.cookie_auth_verification", "auth.oidc",
-    "auth.providers", "features", "email", "iceberg", "iceberg_catalog",
+    "database.cosmosdb",
+    "database.redis",
+    "blockstore.s3",
+    "blockstore.azure",
+    "blockstore.gs",
+    "auth.api",
+    "auth.authentication_api",
+    "auth.remote_authenticator",
+    "auth.cookie_auth_verification",
+    "auth.oidc",
+    "auth.providers",
+    "features",
+    "email",
+    "iceberg",
+    "iceberg_catalog",
 ];
 
 /// The key of this name.

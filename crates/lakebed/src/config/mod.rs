@@ -70,9 +70,6 @@ pub(crate) struct Settings {
     pub(crate) login_secs: i64,
     pub(crate) installation: Option<Installation>,
     pub(crate) node_cache_bytes: u64,
-    pub(crate) s3_domains: Vec<String>,
-    pub(crate) s3_region: String,
-    pub(crate) s3_verify_unsupported: bool,
 }
 
 /// Memory for tree nodes unless configured.
@@ -143,9 +140,9 @@ impl Settings {
             }
         };
         let blockstore = match values.text("blockstore.type").unwrap_or_default() {
-            "local" => {
-                Blockstore::Local(expand(values.text("blockstore.local.path").unwrap_or("~/lakefs/data/block")))
-            }
+            "local" => Blockstore::Local(expand(
+                values.text("blockstore.local.path").unwrap_or("~/lakefs/data/block"),
+            )),
             "mem" => Blockstore::Mem,
             other => {
                 let (key, value) = ("blockstore.type", other.to_owned());
@@ -183,9 +180,6 @@ impl Settings {
             node_cache_bytes: values
                 .int("committed.sstable.memory.cache_size_bytes")?
                 .map_or(NODE_CACHE_BYTES, |bytes| bytes.min(NODE_CACHE_BYTES)),
-            s3_domains: values.list("gateways.s3.domain_name"),
-            s3_region: values.text("gateways.s3.region").unwrap_or("us-east-1").to_owned(),
-            s3_verify_unsupported: values.bool("gateways.s3.verify_unsupported")?.unwrap_or(true),
         })
     }
 }

@@ -21,7 +21,8 @@ impl Values {
     /// Reads a file's content.
     pub(crate) fn from_yaml(text: &str) -> Result<Self, ConfigError> {
         let mut values = Self::default();
-        let root: Value = serde_yaml_ng::from_str(text).map_err(|error| ConfigError::Malformed(error.to_string()))?;
+        let root: Value =
+            serde_yaml_ng::from_str(text).map_err(|error| ConfigError::Malformed(error.to_string()))?;
         match root {
             Value::Null => Ok(values),
             Value::Mapping(_) => {
@@ -75,7 +76,10 @@ impl Values {
             }
         }
         self.ignored.extend(
-            self.by_key.keys().filter(|name| keys::find(name).is_some_and(|key| !key.used)).map(|name| (*name).to_owned()),
+            self.by_key
+                .keys()
+                .filter(|name| keys::find(name).is_some_and(|key| !key.used))
+                .map(|name| (*name).to_owned()),
         );
     }
 
@@ -86,7 +90,11 @@ impl Values {
 
     /// A text; an empty one counts as absent.
     pub(crate) fn text(&self, name: &'static str) -> Option<&str> {
-        self.by_key.get(name).and_then(|values| values.first()).map(String::as_str).filter(|text| !text.is_empty())
+        self.by_key
+            .get(name)
+            .and_then(|values| values.first())
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
     }
 
     /// A text as given, even if empty.
@@ -95,7 +103,13 @@ impl Values {
     }
 
     pub(crate) fn list(&self, name: &'static str) -> Vec<String> {
-        self.by_key.get(name).cloned().unwrap_or_default().into_iter().filter(|item| !item.is_empty()).collect()
+        self.by_key
+            .get(name)
+            .cloned()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|item| !item.is_empty())
+            .collect()
     }
 
     pub(crate) fn bool(&self, name: &'static str) -> Result<Option<bool>, ConfigError> {
@@ -159,7 +173,9 @@ fn texts(name: &str, kind: Kind, value: &Value) -> Result<Vec<String>, ConfigErr
 fn split(name: &str, kind: Kind, text: &str) -> Vec<String> {
     match kind {
         // A file name may hold a comma: only a YAML list names several outputs.
-        Kind::List if name != "logging.output" => text.split(',').map(|item| item.trim().to_owned()).collect(),
+        Kind::List if name != "logging.output" => {
+            text.split(',').map(|item| item.trim().to_owned()).collect()
+        }
         _ => vec![text.to_owned()],
     }
 }
@@ -211,7 +227,9 @@ mod tests {
 
     #[test]
     fn durations_are_gos() {
-        for (text, expected) in [("1h30m", 5400.0), ("45s", 45.0), ("500ms", 0.5), ("168h", 604_800.0), ("1000000000", 1.0)] {
+        for (text, expected) in
+            [("1h30m", 5400.0), ("45s", 45.0), ("500ms", 0.5), ("168h", 604_800.0), ("1000000000", 1.0)]
+        {
             assert_eq!(seconds(text), Some(expected), "{text}");
         }
         for bad in ["soon", "5", "1x", "h"].iter().filter(|text| **text != "5") {
