@@ -18,8 +18,8 @@ use crate::{Catalog, CatalogError, Commit, LogRequest, Page, Repository};
 struct ByDate(Arc<Commit>);
 
 impl ByDate {
-    fn rank(&self) -> (i64, u64, CommitId) {
-        (self.0.created_secs, self.0.generation, self.0.id)
+    fn rank(&self) -> (i64, u32, u64, CommitId) {
+        (self.0.created_secs, self.0.created_millis, self.0.generation, self.0.id)
     }
 }
 

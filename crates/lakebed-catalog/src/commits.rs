@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lakebed_core::{BranchId, CommitId, NodeId, RepositoryId};
+use lakebed_core::{BranchId, CommitId, NodeId, RepositoryId, Timestamp};
 use lakebed_kv::{Check, Outcome, Transaction};
 use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
 
@@ -131,6 +131,11 @@ impl Catalog {
     }
 }
 
+/// The milliseconds of a time within its second.
+pub(crate) fn millis_of(time: Timestamp) -> u32 {
+    time.millis().rem_euclid(1000) as u32
+}
+
 /// Nothing to commit or merge.
 pub(crate) fn no_changes(what: &str) -> CatalogError {
     CatalogError::refused(ErrorKind::NoChanges, format!("{what}: no changes"))
@@ -159,13 +164,15 @@ impl Inner {
 
     /// A commit on top of `head` as the request asks.
     fn child(&self, request: &CommitRequest, head: &Commit, tree: NodeId) -> Commit {
+        let now = self.clock.now();
         Commit {
             id: head.id,
             parents: vec![head.id],
             tree: Some(tree),
             committer: request.committer.clone(),
             message: request.message.clone(),
-            created_secs: request.date.unwrap_or_else(|| self.clock.now().secs()),
+            created_secs: request.date.unwrap_or_else(|| now.secs()),
+            created_millis: if request.date.is_some() { 0 } else { millis_of(now) },
             metadata: request.metadata.clone(),
             generation: head.generation + 1,
             version: COMMIT_VERSION,
@@ -258,13 +265,15 @@ impl Inner {
 
     /// A commit id of a fresh root commit: the state every repository starts from.
     pub(crate) fn root_commit(&self) -> Commit {
+        let now = self.clock.now();
         Commit {
             id: CommitId::from_bytes([0; 32]),
             parents: Vec::new(),
             tree: None,
             committer: String::new(),
             message: "Repository created".to_owned(),
-            created_secs: self.clock.now().secs(),
+            created_secs: now.secs(),
+            created_millis: millis_of(now),
             metadata: std::collections::BTreeMap::new(),
             generation: 1,
             version: COMMIT_VERSION,

@@ -8,7 +8,7 @@ use lakebed_tree::{Identity, NodeStore, Resolution, ThreeWay};
 
 use crate::branch_state::BranchState;
 use crate::catalog::Inner;
-use crate::commits::{COMMIT_VERSION, no_changes};
+use crate::commits::{COMMIT_VERSION, millis_of, no_changes};
 use crate::entry::same_content;
 use crate::publish::{MOVE_ATTEMPTS, Publication, Published};
 use crate::working::busy;
@@ -87,13 +87,15 @@ impl Catalog {
             if !request.squash {
                 parents.push(source_commit.id);
             }
+            let now = inner.clock.now();
             let commit = Commit {
                 id: head.id,
                 parents,
                 tree: Some(root),
                 committer: request.committer.clone(),
                 message,
-                created_secs: inner.clock.now().secs(),
+                created_secs: now.secs(),
+                created_millis: millis_of(now),
                 metadata,
                 generation: head.generation.max(source_commit.generation) + 1,
                 version: COMMIT_VERSION,
@@ -143,8 +145,8 @@ impl Catalog {
         for _ in 0..MOVE_ATTEMPTS {
             let (cut, head) = inner.clean_cut(&repository, branch, &format!("revert on {branch}")).await?;
             let Some(parent) = parent else { return Err(no_changes(&context)) };
-            let source = inner.tree_of(&repository, &parent).await?;
-            let trees = ThreeWay { base: tree(&undone), source, destination: tree(&head) };
+            let parent = inner.commit(&repository, &parent).await?;
+            let trees = ThreeWay { base: tree(&undone), source: tree(&parent), destination: tree(&head) };
             let (root, _) = inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
             if root == tree(&head) && !request.allow_empty {
                 return Err(no_changes(&context));
@@ -153,9 +155,11 @@ impl Catalog {
                 "" => format!("Revert {}", request.commit),
                 message => message.to_owned(),
             };
+            // Back at the root commit's state: that it has no tree stays visible.
+            let tree = if root == tree(&parent) { parent.tree } else { Some(root) };
             let commit = inner.undo_commit(
                 &head,
-                root,
+                tree,
                 &request.committer,
                 message,
                 request.metadata.clone().unwrap_or_default(),
@@ -218,7 +222,7 @@ impl Catalog {
             let mut metadata = request.metadata.clone().unwrap_or_else(|| picked.metadata.clone());
             metadata.insert("cherry-pick-origin".to_owned(), picked.id.to_string());
             metadata.insert("cherry-pick-committer".to_owned(), picked.committer.clone());
-            let commit = inner.undo_commit(&head, root, &request.committer, message, metadata);
+            let commit = inner.undo_commit(&head, Some(root), &request.committer, message, metadata);
             if inner.publish_clean(&repository, branch, &cut, &commit, "cherry-pick").await? {
                 return Ok(commit);
             }
@@ -278,18 +282,20 @@ impl Inner {
     fn undo_commit(
         &self,
         head: &Arc<Commit>,
-        root: NodeId,
+        tree: Option<NodeId>,
         committer: &str,
         message: String,
         metadata: std::collections::BTreeMap<String, String>,
     ) -> Commit {
+        let now = self.clock.now();
         Commit {
             id: head.id,
             parents: vec![head.id],
-            tree: Some(root),
+            tree,
             committer: committer.to_owned(),
             message,
-            created_secs: self.clock.now().secs(),
+            created_secs: now.secs(),
+            created_millis: millis_of(now),
             metadata,
             generation: head.generation + 1,
             version: COMMIT_VERSION,

@@ -298,8 +298,8 @@ impl Catalog {
         paths: &[ObjectPath],
         force: bool,
     ) -> Result<Vec<Result<(), CatalogError>>, CatalogError> {
-        // What holds for all is asked once; what lands in between is checked again by each transaction.
-        self.inner.repository(repository).await?;
+        // What holds for all is asked once; what changes in between is noticed by each transaction.
+        self.inner.writable(repository, branch, force).await?;
         let mut unique: Vec<&ObjectPath> = paths.iter().collect();
         unique.sort_unstable();
         unique.dedup();

@@ -62,6 +62,8 @@ pub struct Commit {
     pub message: String,
     /// Creation date, Unix seconds; clients may set any.
     pub created_secs: i64,
+    /// Milliseconds within that second, for the order of the log. Not shown and no part of the id.
+    pub created_millis: u32,
     /// Metadata.
     pub metadata: BTreeMap<String, String>,
     /// 1 + the greatest of the parents'.

@@ -104,6 +104,9 @@ pub(crate) struct CommitRow {
     /// The id, for records whose id was given by a client and is not ours to compute.
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) id: Vec<u8>,
+    /// Milliseconds within the second of creation.
+    #[prost(uint32, tag = "4")]
+    pub(crate) created_millis: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -249,7 +252,12 @@ impl CommitRow {
             metadata: commit.metadata.clone(),
             version: commit.version,
         };
-        Self { record: Some(record), generation: commit.generation, id: commit.id.as_bytes().to_vec() }
+        Self {
+            record: Some(record),
+            generation: commit.generation,
+            id: commit.id.as_bytes().to_vec(),
+            created_millis: commit.created_millis,
+        }
     }
 
     pub(crate) fn to_commit(&self) -> Result<Commit, CatalogError> {
@@ -261,6 +269,7 @@ impl CommitRow {
             committer: record.committer.clone(),
             message: record.message.clone(),
             created_secs: record.created_secs,
+            created_millis: self.created_millis,
             metadata: record.metadata.clone(),
             generation: self.generation,
             version: record.version,

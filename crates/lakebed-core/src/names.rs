@@ -4,10 +4,12 @@ use std::{borrow::Borrow, fmt, str::FromStr};
 
 /// Why a name is refused. The text follows the form old clients look for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("argument {argument}: {rule}: invalid value: validation error")]
+#[error("argument {argument}: '{text}' is not {rule}: invalid value: validation error")]
 pub struct NameError {
     /// The argument that was wrong (`repository`, `branchID`, `tagID`).
     pub argument: &'static str,
+    /// The name given, cut short.
+    pub text: String,
     /// What the name must look like.
     pub rule: &'static str,
 }
@@ -27,7 +29,7 @@ macro_rules! name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {
                 let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.into())) } else { Err(NameError { argument: $argument, rule: $rule }) }
+                if check(text) { Ok(Self(text.into())) } else { Err(NameError { argument: $argument, text: text.chars().take(80).collect(), rule: $rule }) }
             }
         }
 
@@ -47,7 +49,7 @@ macro_rules! name {
 
 name!(
     /// The name of a repository: `^[a-z0-9][a-z0-9-]{2,62}$`.
-    RepositoryId, "repository", "3 to 63 characters a-z, 0-9 and '-', not starting with '-'",
+    RepositoryId, "repository", "a name of 3 to 63 characters a-z, 0-9 and '-', not starting with '-'",
     |text| (3..=63).contains(&text.len())
         && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -55,7 +57,7 @@ name!(
 
 name!(
     /// The name of a branch: `^\w[-\w]*$`.
-    BranchId, "branchID", "letters, digits, '_' and '-', not starting with '-'",
+    BranchId, "branchID", "a name of letters, digits, '_' and '-', not starting with '-'",
     |text| !text.is_empty()
         && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -63,7 +65,7 @@ name!(
 
 name!(
     /// The name of a tag: as git's check-ref-format, without `/`.
-    TagId, "tagID", "tag id",
+    TagId, "tagID", "a tag id",
     |text| !text.is_empty()
         && text != "@"
         && !text.contains("..")

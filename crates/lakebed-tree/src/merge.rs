@@ -125,7 +125,11 @@ impl EditSource for Changes<'_, '_> {
             let here = self.destination.key() == Some(&item.key);
             let destination = if here { self.destination.value() } else { None };
             if self.same(source.as_ref(), destination.as_ref()) {
-                continue;
+                if source == destination {
+                    continue;
+                }
+                // The same content on both sides: no change, but the source's entry is the one that stays.
+                return Ok(Some(Edit { key: item.key.into(), value: source }));
             }
             if !self.same(base.as_ref(), destination.as_ref()) {
                 let sides = ThreeWay {

@@ -238,9 +238,9 @@ fn naive_merge(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, u64> 
     let (mut merged, mut conflicts) = (Map::new(), 0);
     for key in keys {
         let (b, s, d) = (trees.base.get(key), trees.source.get(key), trees.destination.get(key));
-        let result = if same(s, d) || same(b, s) {
+        let result = if same(b, s) {
             d
-        } else if same(b, d) {
+        } else if same(s, d) || same(b, d) {
             s
         } else {
             match strategy {

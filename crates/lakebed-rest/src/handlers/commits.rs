@@ -53,7 +53,8 @@ pub(crate) async fn commit(call: Call, input: NewCommit) -> Reply {
 pub(crate) async fn get(call: Call, (): ()) -> Reply {
     let repository = call.repository()?;
     let text = call.param("commitId");
-    if text.contains('/') {
+    // What no name or expression can hold names nothing.
+    if text.contains(['/', ':', '?', '*', '[', '\\']) {
         return Err(RestError::not_found("commit not found"));
     }
     let commit = call.catalog().resolve(&repository, &reference(text)?).await?;
@@ -89,6 +90,7 @@ pub(crate) async fn create_record(call: Call, record: CommitRecordCreation) -> R
         committer: record.committer,
         message: record.message,
         created_secs: record.creation_date,
+        created_millis: 0,
         metadata: record.metadata,
         generation: u64::try_from(record.generation)
             .map_err(|_| RestError::bad_request("generation must not be negative: validation error"))?,

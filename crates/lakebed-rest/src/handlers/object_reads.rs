@@ -147,7 +147,13 @@ fn with_headers(error: RestError, headers: HeaderMap) -> RestError {
 
 /// Answers from the entry alone: whether the bytes are there is found out by a GET.
 pub(crate) async fn head(call: Call, input: Input) -> Reply {
-    let (_, _, entry) = find(&call, &input.path).await?;
+    let (_, _, entry) = match find(&call, &input.path).await {
+        // Nothing to say, and so nothing of a kind.
+        Err(error) if error.status == StatusCode::NOT_FOUND => {
+            return Err(RestError::bare(StatusCode::NOT_FOUND));
+        }
+        found => found?,
+    };
     let entry = view(&entry)?;
     let mut response = Response::new(RestBody::empty());
     let mut headers = common_headers(&entry);
