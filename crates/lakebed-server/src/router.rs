@@ -62,7 +62,7 @@ impl Router {
     /// What belongs to no door.
     async fn own(&self, parts: &http::request::Parts) -> Response<AnyBody> {
         match parts.uri.path() {
-            "/_health" => match self.0.doors.auth.installation_id().await {
+            "/_health" | "/_health/" => match self.0.doors.auth.installation_id().await {
                 Ok(id) => text(StatusCode::OK, "text/plain; charset=utf-8", format!("alive! {id}")),
                 Err(error) => {
                     tracing::error!(%error, "health: the key-value engine does not answer");
@@ -91,6 +91,7 @@ impl Router {
                     .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
                 response
             }
+            "/logout" => logout(),
             _ => text(
                 StatusCode::NOT_FOUND,
                 "text/plain; charset=utf-8",
@@ -98,6 +99,20 @@ impl Router {
             ),
         }
     }
+}
+
+/// Where a browser goes after it signed out.
+const AFTER_LOGOUT: &str = "/auth/login";
+
+/// Takes the session cookie away. Any method, as browsers and old links use it.
+fn logout() -> Response<AnyBody> {
+    let page = format!("<a href=\"{AFTER_LOGOUT}\">Temporary Redirect</a>.\n\n");
+    let mut response = text(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, HeaderValue::from_static(AFTER_LOGOUT));
+    let gone = "internal_auth_session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; SameSite=Lax";
+    headers.insert(header::SET_COOKIE, HeaderValue::from_static(gone));
+    response
 }
 
 fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<AnyBody> {

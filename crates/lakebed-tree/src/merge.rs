@@ -75,17 +75,11 @@ pub async fn merge(
         identity,
         resolve,
         counts,
-        exact: true,
     };
     if trees.destination == trees.base {
-        // Only the source moved: its tree is the result, unless it holds other bytes for the same content.
+        // Only the source moved: its tree is the result, and what is left is to count.
         while changes.next().await?.is_some() {}
-        if changes.exact {
-            changes.counts.root = trees.source;
-            return Ok(changes.counts);
-        }
-        changes.diff = Diff::new(store.clone(), trees.base, trees.source);
-        changes.counts = counts;
+        return Ok(Merged { root: trees.source, ..changes.counts });
     }
     let edited = edit(&*store, &trees.destination, &mut changes).await?;
     Ok(Merged { root: edited.root, ..changes.counts })
@@ -98,8 +92,6 @@ struct Changes<'a, 'r> {
     identity: &'a dyn Identity,
     resolve: &'a mut Resolve<'r>,
     counts: Merged,
-    /// No difference was passed over because it is none by identity.
-    exact: bool,
 }
 
 impl Changes<'_, '_> {
@@ -118,7 +110,6 @@ impl EditSource for Changes<'_, '_> {
         while let Some(item) = self.diff.next().await? {
             let (base, source) = (item.left, item.right);
             if self.same(base.as_ref(), source.as_ref()) {
-                self.exact = false;
                 continue;
             }
             self.destination.seek(&item.key).await?;

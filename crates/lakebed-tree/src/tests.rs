@@ -228,6 +228,9 @@ impl Identity for FirstByte {
 }
 
 fn naive_merge(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, u64> {
+    if trees.base == trees.destination && trees.base != trees.source {
+        return Ok(trees.source.clone());
+    }
     let same = |a: Option<&Vec<u8>>, b: Option<&Vec<u8>>| match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => a.first() == b.first(),

@@ -96,8 +96,9 @@ pub(crate) async fn bulk_delete(call: Call, input: BulkDelete) -> Reply {
         Err(error) => match error.kind() {
             ErrorKind::RepositoryNotFound | ErrorKind::BranchNotFound | ErrorKind::NotABranch => {}
             ErrorKind::Protected | ErrorKind::ReadOnly => {
-                let (status, message) = (status_of(error.kind()), error.to_string());
-                failures.extend(indexes.into_iter().map(|index| (index, status, message.clone())));
+                failures.extend(
+                    indexes.into_iter().map(|index| failure(index, CatalogError::refused(error.kind(), ""))),
+                );
             }
             _ => return Err(error.into()),
         },
@@ -114,7 +115,15 @@ pub(crate) async fn bulk_delete(call: Call, input: BulkDelete) -> Reply {
     reply::ok(&ObjectErrorList { errors })
 }
 
+/// One path's failure. Clients compare these two texts, which the single operations only paraphrase.
 fn failure(index: usize, error: CatalogError) -> (usize, StatusCode, String) {
+    match error.kind() {
+        kind @ ErrorKind::Protected => {
+            return (index, status_of(kind), "cannot write to protected branch".to_owned());
+        }
+        kind @ ErrorKind::ReadOnly => return (index, status_of(kind), "read-only repository".to_owned()),
+        _ => {}
+    }
     let RestError { status, message, .. } = RestError::from(error);
     (index, status, message)
 }
