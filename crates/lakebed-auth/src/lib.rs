@@ -88,6 +88,28 @@ pub struct Permission {
     pub resource: String,
 }
 
+impl Permission {
+    /// On everything.
+    pub fn global(action: &'static str) -> Self {
+        Self { action, resource: "*".to_owned() }
+    }
+
+    /// On a repository.
+    pub fn repository(action: &'static str, repository: &str) -> Self {
+        Self { action, resource: format!("arn:lakefs:fs:::repository/{repository}") }
+    }
+
+    /// On something of a repository: `kind` is `object`, `branch` or `tag`.
+    pub fn within(action: &'static str, repository: &str, kind: &str, name: &str) -> Self {
+        Self { action, resource: format!("arn:lakefs:fs:::repository/{repository}/{kind}/{name}") }
+    }
+
+    /// On an object, whatever ref it is read from or written to.
+    pub fn object(action: &'static str, repository: &str, path: &str) -> Self {
+        Self::within(action, repository, "object", path)
+    }
+}
+
 /// Why a request is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {

@@ -59,63 +59,61 @@ fn permission(action: &'static str, resource: String) -> Permission {
     Permission { action, resource }
 }
 
-fn one(action: &'static str, resource: String) -> Requirement {
-    Requirement::All(vec![permission(action, resource)])
+fn one(permission: Permission) -> Requirement {
+    Requirement::All(vec![permission])
 }
 
-fn repository_arn(call: &Call) -> String {
-    format!("arn:lakefs:fs:::repository/{}", call.param("repository"))
+/// On the repository in the path.
+fn on_repository(action: &'static str, call: &Call) -> Permission {
+    Permission::repository(action, call.param("repository"))
 }
 
-fn under_repository(call: &Call, kind: &str, name: &str) -> String {
-    format!("arn:lakefs:fs:::repository/{}/{kind}/{name}", call.param("repository"))
+/// On something of the repository in the path.
+fn within(action: &'static str, call: &Call, kind: &str, name: &str) -> Permission {
+    Permission::within(action, call.param("repository"), kind, name)
 }
 
 /// On everything.
 pub(crate) fn global<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
-    move |_, _| one(action, "*".to_owned())
+    move |_, _| one(Permission::global(action))
 }
 
 /// On the repository in the path.
 pub(crate) fn repository<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
-    move |call, _| one(action, repository_arn(call))
+    move |call, _| one(on_repository(action, call))
 }
 
 /// On the repository in the path, all of these.
 pub(crate) fn repository_all<I>(actions: &'static [&'static str]) -> impl Fn(&Call, &I) -> Requirement {
-    move |call, _| {
-        Requirement::All(actions.iter().map(|action| permission(action, repository_arn(call))).collect())
-    }
+    move |call, _| Requirement::All(actions.iter().map(|action| on_repository(action, call)).collect())
 }
 
 /// On the repository in the path, one of these.
 pub(crate) fn repository_any<I>(actions: &'static [&'static str]) -> impl Fn(&Call, &I) -> Requirement {
-    move |call, _| {
-        Requirement::Any(actions.iter().map(|action| permission(action, repository_arn(call))).collect())
-    }
+    move |call, _| Requirement::Any(actions.iter().map(|action| on_repository(action, call)).collect())
 }
 
 /// On the branch named by a path parameter.
 pub(crate) fn branch<I>(action: &'static str, param: &'static str) -> impl Fn(&Call, &I) -> Requirement {
-    move |call, _| one(action, under_repository(call, "branch", call.param(param)))
+    move |call, _| one(within(action, call, "branch", call.param(param)))
 }
 
 /// On every branch of the repository.
 pub(crate) fn every_branch<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
-    move |call, _| one(action, under_repository(call, "branch", "*"))
+    move |call, _| one(within(action, call, "branch", "*"))
 }
 
 /// On the tag in the path.
 pub(crate) fn tag<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
-    move |call, _| one(action, under_repository(call, "tag", call.param("tag")))
+    move |call, _| one(within(action, call, "tag", call.param("tag")))
 }
 
 /// Reading the log of a ref: the branch if it is one, or commits in general.
 pub(crate) fn log<I>(param: &'static str) -> impl Fn(&Call, &I) -> Requirement {
     move |call, _| {
         Requirement::Any(vec![
-            permission("fs:ReadBranch", under_repository(call, "branch", call.param(param))),
-            permission("fs:ReadCommit", repository_arn(call)),
+            within("fs:ReadBranch", call, "branch", call.param(param)),
+            on_repository("fs:ReadCommit", call),
         ])
     }
 }
@@ -124,8 +122,8 @@ pub(crate) fn log<I>(param: &'static str) -> impl Fn(&Call, &I) -> Requirement {
 pub(crate) fn pick<I>(_: &()) -> impl Fn(&Call, &I) -> Requirement {
     move |call, _| {
         Requirement::All(vec![
-            permission("fs:CreateCommit", under_repository(call, "branch", call.param("branch"))),
-            permission("fs:ReadCommit", repository_arn(call)),
+            within("fs:CreateCommit", call, "branch", call.param("branch")),
+            on_repository("fs:ReadCommit", call),
         ])
     }
 }
@@ -133,9 +131,9 @@ pub(crate) fn pick<I>(_: &()) -> impl Fn(&Call, &I) -> Requirement {
 /// Restoring refs.
 pub(crate) fn restore<I>(call: &Call, _: &I) -> Requirement {
     Requirement::All(vec![
-        permission("fs:CreateTag", under_repository(call, "tag", "*")),
-        permission("fs:CreateBranch", under_repository(call, "branch", "*")),
-        permission("fs:CreateCommit", under_repository(call, "branch", "*")),
+        within("fs:CreateTag", call, "tag", "*"),
+        within("fs:CreateBranch", call, "branch", "*"),
+        within("fs:CreateCommit", call, "branch", "*"),
     ])
 }
 
@@ -145,7 +143,7 @@ pub(crate) fn identity<I>(
     kind: &'static str,
     param: &'static str,
 ) -> impl Fn(&Call, &I) -> Requirement {
-    move |call, _| one(action, format!("arn:lakefs:auth:::{kind}/{}", call.param(param)))
+    move |call, _| one(permission(action, format!("arn:lakefs:auth:::{kind}/{}", call.param(param))))
 }
 
 /// On the user, group or policy the body names.
@@ -154,7 +152,7 @@ pub(crate) fn new_identity<I>(
     kind: &'static str,
     id: fn(&I) -> &str,
 ) -> impl Fn(&Call, &I) -> Requirement {
-    move |_, input| one(action, format!("arn:lakefs:auth:::{kind}/{}", id(input)))
+    move |_, input| one(permission(action, format!("arn:lakefs:auth:::{kind}/{}", id(input))))
 }
 
 /// Setting a group's ACL replaces its policies.
@@ -165,37 +163,37 @@ pub(crate) fn group_acl<I>(call: &Call, _: &I) -> Requirement {
 
 /// On the object whose path the input holds.
 pub(crate) fn object<I>(action: &'static str, path: fn(&I) -> &str) -> impl Fn(&Call, &I) -> Requirement {
-    move |call, input| one(action, under_repository(call, "object", path(input)))
+    move |call, input| one(within(action, call, "object", path(input)))
 }
 
 /// The permission to delete one object, for operations that delete many.
 pub(crate) fn delete_object(call: &Call, path: &str) -> Permission {
-    permission("fs:DeleteObject", under_repository(call, "object", path))
+    within("fs:DeleteObject", call, "object", path)
 }
 
 /// Making a repository on a namespace.
 pub(crate) fn create_repository(name: &str, namespace: &str) -> Requirement {
     Requirement::All(vec![
-        permission("fs:CreateRepository", format!("arn:lakefs:fs:::repository/{name}")),
+        Permission::repository("fs:CreateRepository", name),
         permission("fs:AttachStorageNamespace", format!("arn:lakefs:fs:::namespace/{namespace}")),
     ])
 }
 
 /// Making a branch.
 pub(crate) fn create_branch(call: &Call, name: &str) -> Requirement {
-    one("fs:CreateBranch", under_repository(call, "branch", name))
+    one(within("fs:CreateBranch", call, "branch", name))
 }
 
 /// Making a tag.
 pub(crate) fn create_tag(call: &Call, name: &str) -> Requirement {
-    one("fs:CreateTag", under_repository(call, "tag", name))
+    one(within("fs:CreateTag", call, "tag", name))
 }
 
 /// Copying within a repository.
 pub(crate) fn copy_object(call: &Call, source: &str, destination: &str) -> Requirement {
     Requirement::All(vec![
-        permission("fs:ReadObject", under_repository(call, "object", source)),
-        permission("fs:WriteObject", under_repository(call, "object", destination)),
+        within("fs:ReadObject", call, "object", source),
+        within("fs:WriteObject", call, "object", destination),
     ])
 }
 
@@ -207,18 +205,15 @@ pub(crate) fn copy_part(
     destination: &str,
 ) -> Requirement {
     Requirement::All(vec![
-        permission("fs:WriteObject", under_repository(call, "object", destination)),
-        permission(
-            "fs:ReadObject",
-            format!("arn:lakefs:fs:::repository/{source_repository}/object/{source}"),
-        ),
+        within("fs:WriteObject", call, "object", destination),
+        Permission::object("fs:ReadObject", source_repository, source),
     ])
 }
 
 /// Registering an address the client names: outside the repository's own namespace that is an import.
 pub(crate) fn stage_object(call: &Call, path: &str, address: &str) -> Requirement {
     Requirement::All(vec![
-        permission("fs:WriteObject", under_repository(call, "object", path)),
+        within("fs:WriteObject", call, "object", path),
         permission("fs:ImportFromStorage", format!("arn:lakefs:fs:::namespace/{address}")),
     ])
 }
@@ -226,8 +221,8 @@ pub(crate) fn stage_object(call: &Call, path: &str, address: &str) -> Requiremen
 /// Writing symlink manifests.
 pub(crate) fn symlink(call: &Call, location: &str) -> Requirement {
     Requirement::All(vec![
-        permission("fs:ListObjects", repository_arn(call)),
-        permission("fs:WriteObject", under_repository(call, "object", location)),
+        on_repository("fs:ListObjects", call),
+        within("fs:WriteObject", call, "object", location),
     ])
 }
 
@@ -236,13 +231,13 @@ pub(crate) fn import(call: &Call, import: &lakebed_api::ImportCreation) -> Requi
     let mut all = Vec::with_capacity(import.paths.len() * 2 + 1);
     for location in &import.paths {
         all.push(permission("fs:ImportFromStorage", format!("arn:lakefs:fs:::namespace/{}", location.path)));
-        all.push(permission("fs:WriteObject", under_repository(call, "object", &location.destination)));
+        all.push(within("fs:WriteObject", call, "object", &location.destination));
     }
-    all.push(permission("fs:CreateCommit", under_repository(call, "branch", call.param("branch"))));
+    all.push(within("fs:CreateCommit", call, "branch", call.param("branch")));
     Requirement::All(all)
 }
 
 /// Merging a pull request. Which branch it merges into is in the pull request, so the handler asks for that.
 pub(crate) fn merge_pull<I>(call: &Call, _: &I) -> Requirement {
-    one("pr:WritePullRequest", repository_arn(call))
+    one(on_repository("pr:WritePullRequest", call))
 }

@@ -126,8 +126,8 @@ fn refuse_foreign_site(parts: &Parts) -> Result<(), RestError> {
 
 /// The cookie of a fresh login.
 pub(crate) fn login_cookie(token: &str, now_secs: i64, secure: bool) -> Option<HeaderValue> {
-    let expires = u64::try_from(now_secs.saturating_add(COOKIE_MAX_AGE_SECS)).ok()?;
-    let expires = httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(expires));
+    let expires = lakebed_http::http_date(now_secs.saturating_add(COOKIE_MAX_AGE_SECS))?;
+    let expires = expires.to_str().ok()?;
     let secure = if secure { "; Secure" } else { "" };
     let text = format!(
         "{LOGIN_COOKIE}={COOKIE_VERSION}{token}; Path=/; Expires={expires}; Max-Age={COOKIE_MAX_AGE_SECS}; \

@@ -9,10 +9,10 @@ use lakebed_auth::Principal;
 use lakebed_catalog::Catalog;
 use lakebed_core::{BranchId, RefExpr, RepositoryId, TagId};
 
-use crate::body::InBody;
 use crate::error::RestError;
 use crate::query::Query;
 use crate::service::Rest;
+use lakebed_http::InBody;
 
 /// A request that found its operation.
 pub(crate) struct Call {

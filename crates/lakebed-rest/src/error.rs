@@ -6,8 +6,8 @@ use lakebed_auth::AuthError;
 use lakebed_catalog::{CatalogError, ErrorKind};
 use lakebed_core::{NameError, PathError, RefExprError};
 
-use crate::body::RestBody;
 use crate::reply;
+use lakebed_http::AnswerBody;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ impl RestError {
         self
     }
 
-    pub(crate) fn into_response(self) -> Response<RestBody> {
+    pub(crate) fn into_response(self) -> Response<AnswerBody> {
         let mut response = match self.shape {
             Shape::Json => reply::json(self.status, &lakebed_api::Error { message: self.message }),
             Shape::Text => Ok(reply::text(self.status, format!("{}\n", self.message))),

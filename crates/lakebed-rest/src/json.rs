@@ -6,8 +6,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use crate::body::InBody;
 use crate::error::RestError;
+use lakebed_http::InBody;
 
 /// The longest JSON body.
 const MAX_BODY_BYTES: usize = 10 << 20;

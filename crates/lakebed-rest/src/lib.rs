@@ -12,7 +12,6 @@
 
 mod access;
 mod authenticate;
-mod body;
 mod call;
 mod config;
 mod disposition;
@@ -31,7 +30,6 @@ mod service;
 mod usage;
 
 pub use authenticate::SecureConnection;
-pub use body::RestBody;
 pub use config::RestConfig;
 pub use sample::{SampleError, load_sample_data};
 pub use service::Rest;

@@ -3,18 +3,18 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use crate::body::RestBody;
 use crate::error::RestError;
+use lakebed_http::AnswerBody;
 
 /// What a handler gives back.
-pub(crate) type Reply = Result<Response<RestBody>, RestError>;
+pub(crate) type Reply = Result<Response<AnswerBody>, RestError>;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A status without a body.
-pub(crate) fn empty(status: StatusCode) -> Response<RestBody> {
-    let mut response = Response::new(RestBody::empty());
+pub(crate) fn empty(status: StatusCode) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = status;
     response
 }
@@ -25,8 +25,8 @@ pub(crate) fn no_content() -> Reply {
 }
 
 /// JSON that is written already.
-pub(crate) fn raw_json(status: StatusCode, body: Vec<u8>) -> Response<RestBody> {
-    let mut response = Response::new(RestBody::whole(body));
+pub(crate) fn raw_json(status: StatusCode, body: Vec<u8>) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
@@ -45,8 +45,8 @@ pub(crate) fn ok<T: Serialize>(value: &T) -> Reply {
 }
 
 /// Plain text.
-pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response<RestBody> {
-    let mut response = Response::new(RestBody::whole(body.into()));
+pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     response

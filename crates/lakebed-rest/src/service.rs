@@ -9,7 +9,6 @@ use lakebed_auth::Auth;
 use lakebed_catalog::Catalog;
 use lakebed_core::Entropy;
 
-use crate::body::{BoxError, InBody, RestBody};
 use crate::call::Call;
 use crate::config::RestConfig;
 use crate::error::RestError;
@@ -17,6 +16,7 @@ use crate::reply;
 use crate::router::Router;
 use crate::routes;
 use crate::usage::Usage;
+use lakebed_http::{AnswerBody, BoxError, InBody};
 
 /// Where the API begins.
 const PREFIX: &str = "/api/v1";
@@ -65,7 +65,7 @@ impl Rest {
     }
 
     /// Answers a request under `/api/v1`. The answer is complete but for `Date` and what belongs to the connection.
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<RestBody>
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -74,7 +74,7 @@ impl Rest {
         let is_head = *request.method() == Method::HEAD;
         let mut response = self.answer(request).await;
         if is_head && (response.status().is_client_error() || response.status().is_server_error()) {
-            *response.body_mut() = RestBody::empty();
+            *response.body_mut() = AnswerBody::empty();
         }
         let headers = response.headers_mut();
         if !is_head {
@@ -86,7 +86,7 @@ impl Rest {
         response
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Response<RestBody>
+    async fn answer<B>(&self, request: Request<B>) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,

@@ -1,8 +1,7 @@
-//! One port: routes REST and the page; health, metrics, limits, shutdown. Knows no versioning rule.
+//! One port: routes S3, REST and the page; health, metrics, limits, shutdown. Knows no versioning rule.
 //!
 //! [`Server::bind`] takes the port, [`Server::run`] serves until told to stop, then lets the requests in flight finish.
 
-mod body;
 mod metrics;
 mod page;
 mod router;

@@ -10,11 +10,12 @@ const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 
 /// Which door a request went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
+    S3,
     Rest,
     Other,
 }
 
-const DOORS: [(Door, &str); 2] = [(Door::Rest, "rest"), (Door::Other, "other")];
+const DOORS: [(Door, &str); 3] = [(Door::S3, "s3"), (Door::Rest, "rest"), (Door::Other, "other")];
 
 #[derive(Default)]
 struct DoorMetrics {
@@ -27,7 +28,7 @@ struct DoorMetrics {
 /// What was served so far.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    doors: [DoorMetrics; 2],
+    doors: [DoorMetrics; DOORS.len()],
     pub(crate) in_flight: AtomicU64,
 }
 

@@ -1,4 +1,4 @@
-//! Which door a request goes through: REST under `/api/v1`, the rest is the server's own.
+//! Which door a request goes through: S3 by host or signature, REST under `/api/v1`, the rest is the server's own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,13 +9,16 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use lakebed_auth::Auth;
 use lakebed_rest::Rest;
+use lakebed_s3::S3;
 
-use crate::body::{AnyBody, BoxError};
 use crate::metrics::{Door, Metrics};
 use crate::page;
+use lakebed_http::{AnswerBody, BoxError};
 
 /// What requests are handed to.
 pub struct Doors {
+    /// The S3 API.
+    pub s3: S3,
     /// The REST API.
     pub rest: Rest,
     /// For the installation id that `/_health` shows.
@@ -38,7 +41,7 @@ impl Router {
     }
 
     /// Answers one request.
-    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<AnyBody>
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -48,9 +51,10 @@ impl Router {
         inner.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let (door, response) = if path == "/api/v1" || path.starts_with("/api/v1/") {
-            let request = Request::from_parts(parts, body);
-            (Door::Rest, inner.doors.rest.handle(request).await.map(AnyBody::of))
+        let (door, response) = if inner.doors.s3.wants(&parts) {
+            (Door::S3, inner.doors.s3.handle(Request::from_parts(parts, body)).await)
+        } else if path == "/api/v1" || path.starts_with("/api/v1/") {
+            (Door::Rest, inner.doors.rest.handle(Request::from_parts(parts, body)).await)
         } else {
             (Door::Other, self.own(&parts).await)
         };
@@ -60,7 +64,7 @@ impl Router {
     }
 
     /// What belongs to no door.
-    async fn own(&self, parts: &http::request::Parts) -> Response<AnyBody> {
+    async fn own(&self, parts: &http::request::Parts) -> Response<AnswerBody> {
         match parts.uri.path() {
             "/_health" | "/_health/" => match self.0.doors.auth.installation_id().await {
                 Ok(id) => text(StatusCode::OK, "text/plain; charset=utf-8", format!("alive! {id}")),
@@ -105,7 +109,7 @@ impl Router {
 const AFTER_LOGOUT: &str = "/auth/login";
 
 /// Takes the session cookie away. Any method, as browsers and old links use it.
-fn logout() -> Response<AnyBody> {
+fn logout() -> Response<AnswerBody> {
     let page = format!("<a href=\"{AFTER_LOGOUT}\">Temporary Redirect</a>.\n\n");
     let mut response = text(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", page);
     let headers = response.headers_mut();
@@ -115,8 +119,8 @@ fn logout() -> Response<AnyBody> {
     response
 }
 
-fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<AnyBody> {
-    let mut response = Response::new(AnyBody::whole(body));
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

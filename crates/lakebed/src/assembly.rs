@@ -9,6 +9,7 @@ use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv};
 use lakebed_rest::{Rest, RestConfig};
+use lakebed_s3::S3;
 use lakebed_server::{Doors, Router, Server, ServerConfig};
 
 use crate::Failure;
@@ -89,8 +90,10 @@ impl Lake {
         if let Some(prefix) = &settings.default_namespace_prefix {
             rest.storage.default_namespace_prefix = Some(prefix.clone());
         }
+        let entropy = Arc::new(SystemEntropy);
         let router = Router::new(Doors {
-            rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, Arc::new(SystemEntropy)),
+            s3: S3::new(self.catalog.clone(), self.auth.clone(), settings.gateway.clone(), entropy.clone()),
+            rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, entropy),
             auth: self.auth.clone(),
         });
         let config =

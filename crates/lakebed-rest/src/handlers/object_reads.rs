@@ -5,13 +5,13 @@ use lakebed_api::UnderlyingObjectProperties;
 use lakebed_catalog::{CatalogError, EntryBytes, EntryView, ErrorKind, ListRequest, ListedObject};
 use lakebed_core::{ObjectPath, RefExpr, RepositoryId};
 
-use crate::body::RestBody;
 use crate::call::Call;
 use crate::disposition;
 use crate::error::RestError;
 use crate::object_json::{self, Show};
 use crate::range::{self, Wanted};
 use crate::reply::{self, Reply};
+use lakebed_http::{AnswerBody, http_date};
 
 const NO_PRESIGN: &str = "presigned URLs are not supported by this block store";
 
@@ -71,14 +71,6 @@ fn common_headers(entry: &EntryView<'_>) -> HeaderMap {
     headers
 }
 
-fn http_date(secs: i64) -> Option<HeaderValue> {
-    /// The end of the year 9999: what the format can show.
-    const LAST: u64 = 253_402_300_799;
-    let secs = u64::try_from(secs).ok()?.min(LAST);
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs);
-    HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok()
-}
-
 fn content_range(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("bytes */*"))
 }
@@ -118,7 +110,7 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
         Err(error) => return Err(error.into()),
     };
     let length = part.map_or(entry.size, |part| part.end - part.start);
-    let mut response = Response::new(RestBody::stream(stream, length));
+    let mut response = Response::new(AnswerBody::stream(stream, length));
     if let Some(part) = part {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let text = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), entry.size);
@@ -155,7 +147,7 @@ pub(crate) async fn head(call: Call, input: Input) -> Reply {
         found => found?,
     };
     let entry = view(&entry)?;
-    let mut response = Response::new(RestBody::empty());
+    let mut response = Response::new(AnswerBody::empty());
     let mut headers = common_headers(&entry);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_TYPE, content_type(&entry));

@@ -9,11 +9,11 @@ use lakebed_blocks::{BodyError, ByteStream};
 use lakebed_catalog::{DEFAULT_CONTENT_TYPE, Entry, EntryDraft, Precondition, StoredBody, WriteTicket};
 
 use super::object_reads::precondition_header;
-use crate::body::{InBody, byte_stream};
 use crate::call::Call;
 use crate::error::RestError;
 use crate::object_json::{self, Show};
 use crate::reply::{self, Reply};
+use lakebed_http::{InBody, byte_stream};
 
 /// User metadata travels in headers with this prefix.
 const META_PREFIX: &str = "x-lakefs-meta-";

@@ -6,6 +6,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+use lakebed_s3::S3Config;
 pub(crate) use values::Values;
 
 /// Why a configuration does not start a server.
@@ -70,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) login_secs: i64,
     pub(crate) installation: Option<Installation>,
     pub(crate) node_cache_bytes: u64,
+    pub(crate) gateway: S3Config,
 }
 
 /// Memory for tree nodes unless configured.
@@ -180,8 +182,26 @@ impl Settings {
             node_cache_bytes: values
                 .int("committed.sstable.memory.cache_size_bytes")?
                 .map_or(NODE_CACHE_BYTES, |bytes| bytes.min(NODE_CACHE_BYTES)),
+            gateway: gateway(values)?,
         })
     }
+}
+
+/// The S3 gateway's settings.
+fn gateway(values: &Values) -> Result<S3Config, ConfigError> {
+    let mut config = S3Config::default();
+    let domains = values.list("gateways.s3.domain_name");
+    if !domains.is_empty() {
+        config.domains =
+            domains.iter().map(|domain| domain.trim_end_matches('.').to_ascii_lowercase()).collect();
+    }
+    if let Some(region) = values.text("gateways.s3.region") {
+        region.clone_into(&mut config.region);
+    }
+    if let Some(verify) = values.bool("gateways.s3.verify_unsupported")? {
+        config.verify_unsupported = verify;
+    }
+    Ok(config)
 }
 
 /// Unknown keys as lines for a person; an error if `strict`.

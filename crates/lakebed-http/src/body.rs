@@ -1,4 +1,4 @@
-//! Bodies: of answers ([`RestBody`]) and of requests ([`InBody`]).
+//! Bodies: of answers ([`AnswerBody`]) and of requests ([`InBody`]).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,14 +10,15 @@ use http_body_util::BodyExt;
 use lakebed_blocks::{BodyError, ByteStream};
 
 /// Whatever may go wrong while a request's body arrives.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request's body, whatever carries it. Only ever used through `&mut`; the lock makes it shareable, so that handlers
 /// may hold a reference to their request while they wait.
-pub(crate) struct InBody(std::sync::Mutex<http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>>);
+pub struct InBody(std::sync::Mutex<http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>>);
 
 impl InBody {
-    pub(crate) fn new<B>(body: B) -> Self
+    /// The body a connection delivers.
+    pub fn new<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -40,14 +41,14 @@ impl Body for InBody {
 }
 
 /// The body of an answer: small and whole, or an object's bytes as they come from the store.
-pub struct RestBody(Inner);
+pub struct AnswerBody(Inner);
 
 enum Inner {
     Whole(Option<Bytes>),
     Stream { stream: ByteStream, remaining: u64 },
 }
 
-impl RestBody {
+impl AnswerBody {
     /// Nothing.
     pub fn empty() -> Self {
         Self(Inner::Whole(None))
@@ -60,12 +61,12 @@ impl RestBody {
     }
 
     /// The bytes of a stream, `length` in all.
-    pub(crate) fn stream(stream: ByteStream, length: u64) -> Self {
+    pub fn stream(stream: ByteStream, length: u64) -> Self {
         Self(Inner::Stream { stream, remaining: length })
     }
 }
 
-impl Body for RestBody {
+impl Body for AnswerBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -102,6 +103,6 @@ impl Body for RestBody {
 }
 
 /// A request's body as the catalog takes it. Trailers are dropped.
-pub(crate) fn byte_stream(body: InBody) -> ByteStream {
+pub fn byte_stream(body: InBody) -> ByteStream {
     body.into_data_stream().map(|chunk| chunk.map_err(BodyError::Client)).boxed()
 }

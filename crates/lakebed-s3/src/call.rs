@@ -1,0 +1,117 @@
+//! One request on its way through: what operations are given.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use lakebed_auth::{Permission, Principal};
+use lakebed_catalog::{Catalog, CatalogError, ErrorKind};
+use lakebed_core::{BranchId, ObjectPath, PathError, RefExpr, RepositoryId};
+use lakebed_http::InBody;
+
+use crate::S3;
+use crate::error::{Code, S3Error};
+use crate::payload::Payload;
+use crate::place::{Key, Place};
+use crate::query::Query;
+
+/// An authenticated request.
+pub(crate) struct Call {
+    pub s3: S3,
+    pub parts: Parts,
+    pub place: Place,
+    pub query: Query,
+    pub principal: Arc<Principal>,
+    /// How the signature covers the body.
+    pub payload: Payload,
+    /// The body, until it is taken.
+    pub body: Option<InBody>,
+}
+
+impl Call {
+    pub(crate) fn catalog(&self) -> &Catalog {
+        self.s3.catalog()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// A header as text; `None` if absent or not ASCII.
+    pub(crate) fn header(&self, name: impl Into<HeaderName>) -> Option<&str> {
+        self.parts.headers.get(name.into())?.to_str().ok()
+    }
+
+    /// The bucket as a repository. A name that no repository can have does not exist.
+    pub(crate) fn repository(&self) -> Result<RepositoryId, S3Error> {
+        repository(self.place.bucket().unwrap_or_default())
+    }
+
+    /// The key; operations on objects are only chosen when there is one.
+    pub(crate) fn key(&self) -> Result<&Key, S3Error> {
+        self.place.key().ok_or_else(|| S3Error::of(Code::InvalidURI))
+    }
+
+    /// The ref a read names; one that cannot be resolved holds no keys.
+    pub(crate) fn reference(&self) -> Result<RefExpr, S3Error> {
+        self.key()?.reference().parse().map_err(|_| S3Error::of(Code::NoSuchKey))
+    }
+
+    /// The branch a write names. What is no branch's name may be a tag or an expression: the catalog says which.
+    pub(crate) fn branch(&self) -> Result<BranchId, S3Error> {
+        branch(self.key()?)
+    }
+
+    /// The object's path. A key that only names a ref has none: there is no such object.
+    pub(crate) fn path(&self) -> Result<ObjectPath, S3Error> {
+        path(self.key()?)
+    }
+
+    /// Asks for permissions, all of them.
+    pub(crate) async fn authorize(&self, needed: &[Permission]) -> Result<(), S3Error> {
+        for permission in needed {
+            self.s3.auth().authorize(&self.principal, permission).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A bucket's name as a repository's.
+pub(crate) fn repository(bucket: &str) -> Result<RepositoryId, S3Error> {
+    bucket.parse().map_err(|_| S3Error::of(Code::NoSuchBucket))
+}
+
+/// The branch a key is written to.
+pub(crate) fn branch(key: &Key) -> Result<BranchId, S3Error> {
+    let reference = key.reference();
+    reference.parse().map_err(|_| match reference.parse::<RefExpr>() {
+        Ok(expr) if !expr.is_plain() => S3Error::new(
+            Code::AccessDenied,
+            format!("Ref '{reference}' is an expression and is read-only; write to a branch."),
+        ),
+        _ => S3Error::new(
+            Code::NoSuchBucket,
+            format!("The specified bucket does not exist: no branch '{reference}'."),
+        ),
+    })
+}
+
+/// The path of a key.
+pub(crate) fn path(key: &Key) -> Result<ObjectPath, S3Error> {
+    key.path().parse().map_err(|error| match error {
+        PathError::TooLong(size) => {
+            S3Error::of(Code::KeyTooLongError).with("Size", size.to_string()).with("MaxSizeAllowed", "1024")
+        }
+        _ => S3Error::of(Code::NoSuchKey),
+    })
+}
+
+/// What a failed read says: a ref that is not there holds no keys.
+pub(crate) fn reading(error: CatalogError) -> S3Error {
+    match error.kind() {
+        ErrorKind::BranchNotFound | ErrorKind::NotABranch | ErrorKind::RefNotFound | ErrorKind::Invalid => {
+            S3Error::of(Code::NoSuchKey)
+        }
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,275 @@
+//! Errors, and the one place where the catalog's and auth's refusals become S3's codes (`s3-gateway` §5).
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use lakebed_auth::AuthError;
+use lakebed_blocks::{BlockError, BodyError};
+use lakebed_catalog::{CatalogError, ErrorKind};
+
+use crate::xml::Writer;
+
+macro_rules! codes {
+    ($($name:ident $status:literal $message:literal,)*) => {
+        /// S3's error codes, and those of lakeFS that clients know.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Code { $($name),* }
+
+        impl Code {
+            /// As `<Code>` has it.
+            pub(crate) fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+
+            fn status_number(self) -> u16 {
+                match self { $(Self::$name => $status),* }
+            }
+
+            fn message(self) -> &'static str {
+                match self { $(Self::$name => $message),* }
+            }
+        }
+    };
+}
+
+codes! {
+    AccessDenied 403 "Access Denied.",
+    AccessForbidden 403 "CORSResponse: This CORS request is not allowed.",
+    AuthorizationHeaderMalformed 400 "The authorization header is malformed.",
+    AuthorizationQueryParametersError 400 "The query parameters of the signature are incomplete or malformed.",
+    BadDigest 400 "The Content-MD5 you specified did not match what we received.",
+    BucketAlreadyOwnedByYou 409 "The bucket exists already, and you own it.",
+    BucketNotEmpty 409 "The bucket you tried to delete is not empty.",
+    ConditionalRequestConflict 409 "A conflicting conditional operation is currently in progress against this resource. Try again.",
+    ERRLakeFSNotSupported 405 "This operation is not supported.",
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size.",
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size.",
+    ErrNoSuchBucketPossibleAPIEndpoint 404 "Repository \"api\" not found; this can happen if your endpoint URL mistakenly ends in \"/api/v1\".",
+    ErrReadOnlyRepository 403 "The repository is read-only.",
+    ErrWriteToProtectedBranch 403 "The branch is protected: write to another branch and merge it.",
+    ExpiredToken 400 "The provided token has expired.",
+    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+    InternalError 500 "We encountered an internal error. Please try again.",
+    InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.",
+    InvalidArgument 400 "Invalid argument.",
+    InvalidBucketName 400 "The specified bucket is not valid.",
+    InvalidChunkSizeError 403 "A chunk of the body is malformed.",
+    InvalidDigest 400 "The Content-MD5 you specified is not valid.",
+    InvalidLocationConstraint 400 "The specified location constraint is not valid.",
+    InvalidPart 400 "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+    InvalidPartNumber 416 "The requested partnumber is not satisfiable.",
+    InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number.",
+    InvalidPolicyDocument 400 "The content of the form does not meet the conditions specified in the policy document.",
+    InvalidRange 416 "The requested range is not satisfiable.",
+    InvalidRequest 400 "Invalid request.",
+    InvalidStorageClass 400 "The storage class you specified is not valid.",
+    InvalidTag 400 "The tag provided was not a valid tag.",
+    InvalidToken 400 "The provided token is malformed or otherwise not valid.",
+    InvalidURI 400 "Couldn't parse the specified URI.",
+    KeyTooLongError 400 "Your key is too long.",
+    MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data.",
+    MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to the announced trailers.",
+    MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema.",
+    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.",
+    MethodNotAllowed 405 "The specified method is not allowed against this resource.",
+    MissingContentLength 411 "You must provide the Content-Length HTTP header.",
+    MissingRequestBodyError 400 "Request Body is empty.",
+    NoSuchBucket 404 "The specified bucket does not exist.",
+    NoSuchBucketPolicy 404 "The bucket policy does not exist.",
+    NoSuchCORSConfiguration 404 "The CORS configuration does not exist.",
+    NoSuchConfiguration 404 "The specified configuration does not exist.",
+    NoSuchKey 404 "The specified key does not exist.",
+    NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist.",
+    NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found.",
+    NoSuchTagSet 404 "There is no tag set associated with the bucket.",
+    NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+    NoSuchVersion 404 "The specified version does not exist.",
+    NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration.",
+    NotImplemented 501 "A header you provided implies functionality that is not implemented.",
+    NotModified 304 "Not Modified.",
+    ObjectGone 410 "The data behind this object is gone.",
+    ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket.",
+    PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold.",
+    ReplicationConfigurationNotFoundError 404 "The replication configuration was not found.",
+    RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.",
+    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.",
+    ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found.",
+    SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+    SlowDown 503 "Please reduce your request rate.",
+    XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.",
+}
+
+/// Why a request is not served, as the client will read it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {message}", code.as_str())]
+pub(crate) struct S3Error {
+    code: Code,
+    message: Cow<'static, str>,
+    /// Overrides the code's own status.
+    status: Option<StatusCode>,
+    /// Further elements, in order.
+    elements: Vec<(&'static str, String)>,
+    headers: HeaderMap,
+}
+
+/// Where an error happened: elements every error shows.
+pub(crate) struct Scene<'a> {
+    pub bucket: Option<&'a str>,
+    pub key: Option<&'a str>,
+    pub resource: &'a str,
+    pub region: &'a str,
+    pub request_id: &'a str,
+}
+
+impl S3Error {
+    /// The code with its usual message.
+    pub(crate) fn of(code: Code) -> Self {
+        Self::new(code, code.message())
+    }
+
+    /// The code with a message that says more.
+    pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), status: None, elements: Vec::new(), headers: HeaderMap::new() }
+    }
+
+    /// 400 `InvalidArgument` that names the argument.
+    pub(crate) fn argument(name: &'static str, value: &str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::InvalidArgument, message).with("ArgumentName", name).with("ArgumentValue", value)
+    }
+
+    /// A fault of ours. The client learns that there was one, the log learns which.
+    pub(crate) fn internal(what: &str, error: &dyn std::error::Error) -> Self {
+        let mut chain = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            chain = format!("{chain}: {error}");
+            source = error.source();
+        }
+        tracing::error!(what, error = %chain, "request failed");
+        Self::of(Code::InternalError)
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        let own =
+            StatusCode::from_u16(self.code.status_number()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.status.unwrap_or(own)
+    }
+
+    /// With another status than the code's own.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// With a further element.
+    pub(crate) fn with(mut self, element: &'static str, value: impl Into<String>) -> Self {
+        self.elements.push((element, value.into()));
+        self
+    }
+
+    /// With a header on the answer.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// With headers on the answer.
+    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    pub(crate) fn into_headers(self) -> HeaderMap {
+        self.headers
+    }
+
+    /// The document clients read.
+    pub(crate) fn document(&self, scene: &Scene<'_>) -> String {
+        let mut xml = Writer::bare();
+        xml.open("Error").text("Code", self.code.as_str()).text("Message", &self.message);
+        for (name, value) in &self.elements {
+            xml.text(name, value);
+        }
+        let said = |name: &str| self.elements.iter().any(|(known, _)| *known == name);
+        if let Some(key) = scene.key.filter(|_| !said("Key")) {
+            xml.text("Key", key);
+        }
+        if let Some(bucket) = scene.bucket.filter(|_| !said("BucketName")) {
+            xml.text("BucketName", bucket);
+        }
+        xml.text("Resource", scene.resource).text("Region", scene.region);
+        xml.text("RequestId", scene.request_id).text("HostId", "");
+        xml.finish("Error")
+    }
+}
+
+impl From<CatalogError> for S3Error {
+    fn from(error: CatalogError) -> Self {
+        if let CatalogError::Blocks(BlockError::Body(body)) = error {
+            return body.into();
+        }
+        let say = |code| Self::new(code, error.to_string());
+        match error.kind() {
+            ErrorKind::Invalid => say(Code::InvalidArgument),
+            // Clients that write to a branch that is not there are told what they would be told of a bucket.
+            ErrorKind::RepositoryNotFound | ErrorKind::BranchNotFound => {
+                Self::new(Code::NoSuchBucket, format!("The specified bucket does not exist: {error}"))
+            }
+            // A 404 would make some clients try to create the bucket.
+            ErrorKind::NotABranch | ErrorKind::Forbidden => say(Code::AccessDenied),
+            ErrorKind::TagNotFound | ErrorKind::RefNotFound | ErrorKind::NotFound => say(Code::NoSuchKey),
+            ErrorKind::ObjectNotFound => Self::of(Code::NoSuchKey),
+            ErrorKind::ObjectGone => Self::of(Code::ObjectGone),
+            ErrorKind::UploadNotFound => Self::of(Code::NoSuchUpload),
+            ErrorKind::AlreadyExists | ErrorKind::MergeConflict | ErrorKind::Conflict => {
+                say(Code::ConditionalRequestConflict)
+            }
+            ErrorKind::NamespaceRefused | ErrorKind::NoChanges | ErrorKind::Dirty => {
+                say(Code::InvalidRequest)
+            }
+            ErrorKind::Protected => Self::of(Code::ErrWriteToProtectedBranch),
+            ErrorKind::ReadOnly => Self::of(Code::ErrReadOnlyRepository),
+            ErrorKind::PreconditionFailed => Self::of(Code::PreconditionFailed),
+            ErrorKind::InvalidPart => say(Code::InvalidPart),
+            ErrorKind::InvalidPartOrder => Self::of(Code::InvalidPartOrder),
+            ErrorKind::PartTooSmall => Self::of(Code::EntityTooSmall),
+            ErrorKind::Unsupported => say(Code::NotImplemented),
+            ErrorKind::Busy => {
+                Self::of(Code::SlowDown).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+            ErrorKind::Body => Self::of(Code::IncompleteBody),
+            ErrorKind::Internal => Self::internal("catalog", &error),
+        }
+    }
+}
+
+impl From<BodyError> for S3Error {
+    /// A body's verifier puts its own refusal into the stream; anything else is a connection that broke.
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Client(source) => match source.downcast::<Self>() {
+                Ok(refusal) => *refusal,
+                Err(_) => Self::of(Code::IncompleteBody),
+            },
+            error @ BodyError::Store(_) => Self::internal("object store", &error),
+        }
+    }
+}
+
+impl From<AuthError> for S3Error {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Unauthenticated => Self::of(Code::AccessDenied),
+            AuthError::Denied { .. } => Self::new(Code::AccessDenied, format!("Access Denied: {error}.")),
+            error => Self::internal("auth", &error),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What an operation is: its shape, its permissions, what it does - in this order, and none can be left out.
+
+use lakebed_auth::Permission;
+
+use crate::call::Call;
+use crate::error::S3Error;
+use crate::reply::Reply;
+
+/// What a request's sender must be allowed (`s3-gateway` §3.6).
+pub(crate) enum Needs {
+    /// All of these.
+    All(Vec<Permission>),
+    /// The operation asks for each key of its body by itself.
+    EachKey,
+}
+
+impl Needs {
+    /// One permission.
+    pub(crate) fn one(permission: Permission) -> Self {
+        Self::All(vec![permission])
+    }
+}
+
+/// One of S3's operations.
+pub(crate) trait Operation: Sized + Send {
+    /// Reads what is in query and headers. The body is left for [`Operation::run`].
+    fn parse(call: &Call) -> Result<Self, S3Error>;
+
+    /// What the sender must be allowed.
+    fn needs(&self, call: &Call) -> Result<Needs, S3Error>;
+
+    /// Does it.
+    fn run(self, call: Call) -> impl Future<Output = Reply> + Send;
+}
+
+/// Runs an operation the only way there is.
+pub(crate) async fn perform<O: Operation>(call: Call) -> Reply {
+    let operation = O::parse(&call)?;
+    match operation.needs(&call)? {
+        Needs::All(permissions) => call.authorize(&permissions).await?,
+        Needs::EachKey => {}
+    }
+    operation.run(call).await
+}

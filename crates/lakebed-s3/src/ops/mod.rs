@@ -1,0 +1,3 @@
+//! The operations, by noun.
+
+pub(crate) mod buckets;

@@ -1,0 +1,136 @@
+//! The door itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use lakebed_auth::Auth;
+use lakebed_catalog::Catalog;
+use lakebed_core::Entropy;
+use lakebed_http::{AnswerBody, BoxError, InBody};
+
+use crate::auth::{self, KeyCache};
+use crate::call::Call;
+use crate::error::{Code, S3Error, Scene};
+use crate::place::{self, Place};
+use crate::query::Query;
+use crate::reply::{self, Reply};
+use crate::{S3Config, dispatch};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The S3 door. Cheap to clone; holds nothing but caches.
+#[derive(Clone)]
+pub struct S3(Arc<Inner>);
+
+struct Inner {
+    catalog: Catalog,
+    auth: Auth,
+    config: S3Config,
+    entropy: Arc<dyn Entropy>,
+    keys: KeyCache,
+}
+
+impl S3 {
+    /// A door to this catalog. `entropy` makes request ids.
+    pub fn new(catalog: Catalog, auth: Auth, config: S3Config, entropy: Arc<dyn Entropy>) -> Self {
+        Self(Arc::new(Inner { catalog, auth, config, entropy, keys: KeyCache::default() }))
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    pub(crate) fn config(&self) -> &S3Config {
+        &self.0.config
+    }
+
+    pub(crate) fn keys(&self) -> &KeyCache {
+        &self.0.keys
+    }
+
+    /// Whether a request is S3's: sent to a gateway host, or signed as S3 requests are (`s3-gateway` §2).
+    pub fn wants(&self, parts: &Parts) -> bool {
+        place::is_gateway_host(parts, &self.0.config) || auth::is_signed(parts) || dispatch::is_form(parts)
+    }
+
+    /// Answers a request that [`S3::wants`] claimed.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
+        let request_id = self.request_id();
+        let is_head = parts.method == Method::HEAD;
+        let xml_type = reply::xml_type(&parts.headers);
+        let trace = parts.headers.get(TRACE_ID).cloned();
+        let resource = parts.uri.path().to_owned();
+        let place = Place::of(&parts, self.config());
+        let (bucket, key) = match &place {
+            Ok(place) => (place.bucket().map(str::to_owned), place.key().map(|key| key.as_str().to_owned())),
+            Err(_) => (None, None),
+        };
+        let answered = match place {
+            Ok(place) => self.answer(parts, place, InBody::new(body)).await,
+            Err(error) => Err(error),
+        };
+        let mut response = answered.unwrap_or_else(|error| {
+            let scene = Scene {
+                bucket: bucket.as_deref(),
+                key: key.as_deref(),
+                resource: &resource,
+                region: &self.config().region,
+                request_id: &request_id,
+            };
+            let status = error.status();
+            let silent = is_head || status == StatusCode::NOT_MODIFIED;
+            let mut response =
+                if silent { reply::empty(status) } else { reply::xml(status, error.document(&scene)) };
+            response.headers_mut().extend(error.into_headers());
+            response
+        });
+        let headers = response.headers_mut();
+        if !headers.contains_key(header::CONTENT_TYPE) {
+            headers.insert(header::CONTENT_TYPE, xml_type);
+        }
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        if let Some(trace) = trace {
+            headers.insert(TRACE_ID, trace);
+        }
+        response
+    }
+
+    async fn answer(&self, parts: Parts, place: Place, body: InBody) -> Reply {
+        let query = Query::parse(parts.uri.query())?;
+        if dispatch::is_form(&parts) {
+            return Err(S3Error::of(Code::NotImplemented));
+        }
+        let authenticated = auth::authenticate(self, &parts, &place, &query).await?;
+        let call = Call {
+            s3: self.clone(),
+            parts,
+            place,
+            query,
+            principal: authenticated.principal,
+            payload: authenticated.payload,
+            body: Some(body),
+        };
+        dispatch::dispatch(call).await
+    }
+
+    fn request_id(&self) -> String {
+        let mut bytes = [0; 16];
+        self.0.entropy.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+}
