@@ -5,13 +5,17 @@ SHELL := bash
 LISTEN ?= 127.0.0.1:8000
 DIR ?=
 
+# What the black-box suites run in.
+PYTHON := .venv/main/bin/python
+PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
+VENVS := $(patsubst tests/clients/requirements/%.txt,.venv/%/ready,$(wildcard tests/clients/requirements/*.txt))
+
 .PHONY: help
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 .PHONY: quickstart
-quickstart: ## Build and start a server with embedded storage and a sample repository (DIR=..., LISTEN=...)
-	cargo build --release -p lakebed
+quickstart: build ## Build and start a server with embedded storage and a sample repository (DIR=..., LISTEN=...)
 	exec target/release/lakebed quickstart --listen-address $(LISTEN) $(if $(DIR),--dir $(DIR))
 
 .PHONY: build
@@ -19,11 +23,46 @@ build: ## Build the release binary
 	cargo build --release -p lakebed
 
 .PHONY: test
-test: test-rust ## All tests, installing what they need
+test: test-rust test-golden test-clients test-promises ## All tests, installing what they need
 
 .PHONY: test-rust
 test-rust: ## The tests of the crates
 	cargo test --workspace
+
+.PHONY: test-golden
+test-golden: build venvs ## Recorded conversations and the acceptance scripts of published clients
+	$(PYTHON) tests/golden/check.py
+	$(PYTHON) tests/golden/clients.py
+
+.PHONY: test-clients
+test-clients: build venvs ## Published clients, unmodified, against the built server
+	scripts/need.sh rclone=rclone
+	$(PYTEST) tests/clients/today
+	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
+	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
+
+.PHONY: test-promises
+test-promises: build venvs ## Durability, crashes, memory, hostile input: the short forms
+	scripts/need.sh strace=strace
+	$(PYTEST) tests/durability tests/torture tests/hostile tests/bounded
+
+.PHONY: torture
+torture: build venvs ## 64 writers through both doors while the server is killed 50 times
+	$(PYTHON) tests/torture/torture.py --kills 50 --writers 64
+
+.PHONY: test-all
+test-all: test torture ## Everything, the long forms included
+	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation
+	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
+
+.PHONY: venvs
+venvs: $(VENVS) ## The Python environments of the black-box suites
+
+.venv/%/ready: tests/clients/requirements/%.txt
+	scripts/need.sh python3=python3 python-venv=python3-venv
+	python3 -m venv --clear .venv/$*
+	.venv/$*/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 .PHONY: lint
 lint: ## Formatting and lints
