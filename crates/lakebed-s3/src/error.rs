@@ -226,7 +226,10 @@ impl From<CatalogError> for S3Error {
             }
             // A 404 would make some clients try to create the bucket.
             ErrorKind::NotABranch | ErrorKind::Forbidden => say(Code::AccessDenied),
-            ErrorKind::TagNotFound | ErrorKind::RefNotFound | ErrorKind::NotFound => say(Code::NoSuchKey),
+            ErrorKind::TagNotFound
+            | ErrorKind::RefNotFound
+            | ErrorKind::AmbiguousRef
+            | ErrorKind::NotFound => say(Code::NoSuchKey),
             ErrorKind::ObjectNotFound => Self::of(Code::NoSuchKey),
             ErrorKind::ObjectGone => Self::of(Code::ObjectGone),
             ErrorKind::UploadNotFound => Self::of(Code::NoSuchUpload),
