@@ -17,6 +17,7 @@ mod dispatch;
 mod error;
 mod operation;
 mod ops;
+mod parts;
 mod payload;
 mod place;
 mod query;
