@@ -1,5 +1,7 @@
-//! XML: answers are written with [`Writer`], requests are read with `read`.
+//! XML: answers are written with [`Writer`], requests are read as [`Element`]s.
 
+mod read;
 mod write;
 
+pub(crate) use read::Element;
 pub(crate) use write::Writer;
