@@ -6,10 +6,13 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
+use http_body_util::Full;
 use lakebed_auth::Auth;
+use lakebed_blocks::collect;
 use lakebed_catalog::Catalog;
 use lakebed_core::Entropy;
-use lakebed_http::{AnswerBody, BoxError, InBody};
+use lakebed_http::{AnswerBody, BoxError, InBody, byte_stream};
+use sha2::{Digest, Sha256};
 
 use crate::auth::{self, KeyCache};
 use crate::call::Call;
@@ -115,7 +118,13 @@ impl S3 {
         if dispatch::is_form(&parts) {
             return Err(S3Error::of(Code::NotImplemented));
         }
-        let authenticated = auth::authenticate(self, &parts, &place, &query).await?;
+        let (body, body_hash) = if auth::needs_body_hash(&parts) {
+            let (body, hash) = hashed(body).await?;
+            (body, Some(hash))
+        } else {
+            (body, None)
+        };
+        let authenticated = auth::authenticate(self, &parts, &query, body_hash.as_deref()).await?;
         let call = Call {
             s3: self.clone(),
             parts,
@@ -133,4 +142,16 @@ impl S3 {
         self.0.entropy.fill(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
     }
+}
+
+/// The longest body that is held to find out its hash, for clients that sign it without saying it.
+const LONGEST_HASHED: usize = 1 << 20;
+
+/// A small body and its hash.
+async fn hashed(body: InBody) -> Result<(InBody, String), S3Error> {
+    let bytes = collect(byte_stream(body), LONGEST_HASHED).await.map_err(|_| {
+        S3Error::new(Code::InvalidRequest, "Missing required header for this request: x-amz-content-sha256.")
+    })?;
+    let hash = hex::encode(Sha256::digest(&bytes));
+    Ok((InBody::new(Full::new(bytes)), hash))
 }
