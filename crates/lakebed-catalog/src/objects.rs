@@ -1,6 +1,7 @@
 //! Objects: look up, read, write, delete, copy (`api-objects`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -149,6 +150,16 @@ impl Catalog {
         expr: &RefExpr,
         path: &ObjectPath,
     ) -> Result<EntryBytes, CatalogError> {
+        Ok(self.locate(repository, expr, path).await?.1)
+    }
+
+    /// [`Catalog::stat`], with the repository whose namespace the entry's address belongs to.
+    pub async fn locate(
+        &self,
+        repository: &RepositoryId,
+        expr: &RefExpr,
+        path: &ObjectPath,
+    ) -> Result<(Arc<Repository>, EntryBytes), CatalogError> {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
         let entry = match inner.target(&repository, expr).await? {
@@ -160,9 +171,10 @@ impl Catalog {
                 None => None,
             },
         };
-        entry.ok_or_else(|| {
+        let entry = entry.ok_or_else(|| {
             CatalogError::refused(ErrorKind::ObjectNotFound, format!("object '{path}' of '{expr}' not found"))
-        })
+        })?;
+        Ok((repository, entry))
     }
 
     /// The bytes at an entry's full address. [`ErrorKind::ObjectGone`] if the store has none.

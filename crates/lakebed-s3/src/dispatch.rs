@@ -2,14 +2,14 @@
 //! (`s3-gateway` §2.3).
 
 use http::request::Parts;
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 
 use crate::call::Call;
 use crate::error::{Code, S3Error};
 use crate::operation::perform;
 use crate::ops;
 use crate::place::Place;
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 
 /// Query names that select an operation.
 const SUBRESOURCES: [&str; 38] = [
@@ -75,11 +75,66 @@ fn subresource(call: &Call) -> Option<&str> {
 
 /// Runs the operation a request means.
 pub(crate) async fn dispatch(call: Call) -> Reply {
-    let method = call.parts.method.clone();
     let sub = subresource(&call).map(str::to_owned);
-    match (&call.place, &method, sub.as_deref()) {
-        (Place::Service, &Method::GET, None) => perform::<ops::buckets::ListBuckets>(call).await,
-        (Place::Bucket(_), &Method::HEAD, None) => perform::<ops::buckets::HeadBucket>(call).await,
-        _ => Err(S3Error::of(Code::ERRLakeFSNotSupported)),
+    match &call.place {
+        Place::Service => service(call, sub.as_deref()).await,
+        Place::Bucket(_) => bucket(call, sub.as_deref()).await,
+        Place::Object { .. } => object(call, sub.as_deref()).await,
     }
+}
+
+async fn service(call: Call, sub: Option<&str>) -> Reply {
+    match (&call.parts.method, sub) {
+        (&Method::GET, None) => perform::<ops::buckets::ListBuckets>(call).await,
+        _ => Ok(reply::empty(StatusCode::NOT_FOUND)),
+    }
+}
+
+async fn bucket(call: Call, sub: Option<&str>) -> Reply {
+    let method = call.parts.method.clone();
+    match (&method, sub) {
+        (&Method::GET, None | Some("list-type")) => match call.query.get("list-type") {
+            None | Some("" | "1") => perform::<ops::list_objects::ListObjects>(call).await,
+            Some("2") => perform::<ops::list_objects::ListObjectsV2>(call).await,
+            Some(other) => Err(S3Error::argument("list-type", other, "list-type must be 2.")),
+        },
+        (&Method::GET, Some("versions")) => perform::<ops::versions::ListObjectVersions>(call).await,
+        (&Method::GET, Some(name)) if ops::bucket_config::is_known(name) => {
+            perform::<ops::bucket_config::GetBucketConfig>(call).await
+        }
+        (&Method::PUT | &Method::DELETE, Some(name)) if ops::bucket_config::is_known(name) => {
+            perform::<ops::bucket_config::SetBucketConfig>(call).await
+        }
+        (&Method::HEAD, _) => perform::<ops::buckets::HeadBucket>(call).await,
+        (&Method::PUT, None) => perform::<ops::buckets::CreateBucket>(call).await,
+        (&Method::DELETE, None) => perform::<ops::buckets::DeleteBucket>(call).await,
+        (&Method::GET | &Method::PUT | &Method::DELETE | &Method::POST, _) => unsupported(call).await,
+        _ => Ok(reply::empty(StatusCode::NOT_FOUND)),
+    }
+}
+
+async fn object(call: Call, sub: Option<&str>) -> Reply {
+    let method = call.parts.method.clone();
+    match (&method, sub) {
+        (&Method::GET | &Method::HEAD, None) => perform::<ops::get::GetObject>(call).await,
+        (&Method::GET, Some("acl")) => perform::<ops::acl::GetObjectAcl>(call).await,
+        (&Method::GET, Some("attributes")) => perform::<ops::attributes::GetObjectAttributes>(call).await,
+        (&Method::GET, Some("tagging")) => perform::<ops::get_tagging::GetObjectTagging>(call).await,
+        (&Method::GET, Some("torrent")) => Err(S3Error::of(Code::NoSuchKey)),
+        (&Method::GET, Some("legal-hold" | "retention")) => {
+            Err(S3Error::new(Code::InvalidRequest, "Bucket is missing Object Lock Configuration"))
+        }
+        (&Method::PUT, Some("acl")) => perform::<ops::acl::PutObjectAcl>(call).await,
+        (&Method::POST, None) => Ok(reply::empty(StatusCode::METHOD_NOT_ALLOWED)),
+        (&Method::GET | &Method::HEAD | &Method::PUT | &Method::DELETE | &Method::POST, _) => {
+            unsupported(call).await
+        }
+        _ => Ok(reply::empty(StatusCode::NOT_FOUND)),
+    }
+}
+
+/// What is known and not served - once it is sure that the bucket is there.
+async fn unsupported(call: Call) -> Reply {
+    call.catalog().repository(&call.repository()?).await?;
+    Err(S3Error::of(Code::ERRLakeFSNotSupported))
 }

@@ -109,7 +109,8 @@ pub(crate) struct S3Error {
     status: Option<StatusCode>,
     /// Further elements, in order.
     elements: Vec<(&'static str, String)>,
-    headers: HeaderMap,
+    /// On the answer; few errors have any.
+    headers: Option<Box<HeaderMap>>,
 }
 
 /// Where an error happened: elements every error shows.
@@ -129,7 +130,7 @@ impl S3Error {
 
     /// The code with a message that says more.
     pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), status: None, elements: Vec::new(), headers: HeaderMap::new() }
+        Self { code, message: message.into(), status: None, elements: Vec::new(), headers: None }
     }
 
     /// 400 `InvalidArgument` that names the argument.
@@ -177,18 +178,18 @@ impl S3Error {
 
     /// With a header on the answer.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.get_or_insert_default().append(name, value);
         self
     }
 
     /// With headers on the answer.
     pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers.extend(headers);
+        self.headers.get_or_insert_default().extend(headers);
         self
     }
 
     pub(crate) fn into_headers(self) -> HeaderMap {
-        self.headers
+        self.headers.map(|headers| *headers).unwrap_or_default()
     }
 
     /// The document clients read.

@@ -12,6 +12,7 @@
 
 mod auth;
 mod call;
+mod conditions;
 mod config;
 mod dispatch;
 mod error;
@@ -21,8 +22,10 @@ mod parts;
 mod payload;
 mod place;
 mod query;
+mod range;
 mod reply;
 mod service;
+mod stored;
 mod xml;
 
 pub use config::S3Config;

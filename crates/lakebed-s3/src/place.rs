@@ -84,14 +84,13 @@ impl Place {
 
 /// The host a request names, lower case, without port and trailing dot.
 pub(crate) fn host(parts: &Parts) -> Option<String> {
-    let host = match parts.uri.host() {
-        Some(host) => host,
-        None => {
-            let host = parts.headers.get(header::HOST)?.to_str().ok()?;
-            match host.rsplit_once(':') {
-                Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-                _ => host,
-            }
+    let host = if let Some(host) = parts.uri.host() {
+        host
+    } else {
+        let host = parts.headers.get(header::HOST)?.to_str().ok()?;
+        match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
         }
     };
     Some(host.trim_end_matches('.').to_ascii_lowercase())

@@ -86,6 +86,14 @@ impl S3 {
             Err(error) => Err(error),
         };
         let mut response = answered.unwrap_or_else(|error| {
+            let rest_path = key.as_deref().is_some_and(|key| key == "v1" || key.starts_with("v1/"));
+            // The REST API's address, given to an S3 client as its endpoint.
+            let error = if error.code() == Code::NoSuchBucket && bucket.as_deref() == Some("api") && rest_path
+            {
+                S3Error::of(Code::ErrNoSuchBucketPossibleAPIEndpoint)
+            } else {
+                error
+            };
             let scene = Scene {
                 bucket: bucket.as_deref(),
                 key: key.as_deref(),

@@ -117,7 +117,7 @@ fn any_date(text: &str) -> Option<Timestamp> {
     }
     // With a zone in digits, as old clients write it.
     let with_zone = text.strip_suffix("+0000").or_else(|| text.strip_suffix("-0000"));
-    match with_zone.and_then(|date| parse_http_date(&format!("{}GMT", date))) {
+    match with_zone.and_then(|date| parse_http_date(&format!("{date}GMT"))) {
         Some(secs) => Some(Timestamp::from_secs(secs)),
         None => date_time::parse(text),
     }

@@ -112,7 +112,7 @@ pub(super) async fn header(
     verify(parts, query, &sent, &text, claim_text, &signing_key)?;
     check_unsigned_headers(parts, &sent)?;
     let scope = format!("{}/{}/{}/aws4_request", sent.scope.date, sent.scope.region, sent.scope.service);
-    let payload = Payload::new(claim, signing_key, text, scope, sent.signature);
+    let payload = Payload::new(claim, signing_key, &text, &scope, sent.signature);
     Ok(Authenticated { principal: key.principal, payload })
 }
 
@@ -171,7 +171,7 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
             .with("ServerTime", date_time::iso(now)));
     }
     let scope = format!("{}/{}/{}/aws4_request", sent.scope.date, sent.scope.region, sent.scope.service);
-    let payload = Payload::new(claim, signing_key, date.to_owned(), scope, sent.signature);
+    let payload = Payload::new(claim, signing_key, date, &scope, sent.signature);
     Ok(Authenticated { principal: key.principal, payload })
 }
 

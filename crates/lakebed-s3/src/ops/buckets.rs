@@ -1,44 +1,124 @@
 //! Buckets: repositories (`s3-gateway` §8.1, §8.2).
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, StatusCode};
-use lakebed_auth::Permission;
-use lakebed_catalog::PageRequest;
+use lakebed_auth::{AuthError, Permission};
+use lakebed_catalog::{ErrorKind, PageRequest, Repository};
 
+use super::list_objects::write_owner;
+use crate::auth::date_time;
 use crate::call::Call;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::operation::{Needs, Operation};
 use crate::reply::{self, BUCKET_REGION, Reply};
 use crate::xml::Writer;
 
+/// The most buckets of one answer, when the client says how many.
+const MOST_BUCKETS: usize = 10_000;
+
 /// `GET /`
-pub(crate) struct ListBuckets;
+pub(crate) struct ListBuckets {
+    prefix: String,
+    after: String,
+    /// All, if the client says nothing.
+    most: Option<usize>,
+    elsewhere: bool,
+}
 
 impl Operation for ListBuckets {
-    fn parse(_call: &Call) -> Result<Self, S3Error> {
-        Ok(Self)
+    fn parse(call: &Call) -> Result<Self, S3Error> {
+        let query = &call.query;
+        let most = match query.get("max-buckets") {
+            None => None,
+            Some(text) => match text.parse() {
+                Ok(number) if (1..=MOST_BUCKETS).contains(&number) => Some(number),
+                _ => {
+                    let message = "max-buckets must be an integer between 1 and 10000";
+                    return Err(S3Error::argument("max-buckets", text, message));
+                }
+            },
+        };
+        let token = query.get("continuation-token").unwrap_or_default();
+        let after = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let after = after.ok_or_else(|| {
+            S3Error::argument("continuation-token", token, "The continuation token provided is incorrect")
+        })?;
+        Ok(Self {
+            prefix: query.get("prefix").unwrap_or_default().to_owned(),
+            after,
+            most,
+            elsewhere: query.get("bucket-region").is_some_and(|region| region != call.s3.config().region),
+        })
     }
 
+    /// Who may not list them all sees those they may read; if there are none, the refusal.
     fn needs(&self, _call: &Call) -> Result<Needs, S3Error> {
-        Ok(Needs::one(Permission::global("fs:ListRepositories")))
+        Ok(Needs::EachKey)
     }
 
     async fn run(self, call: Call) -> Reply {
-        let mut xml = Writer::result("ListAllMyBucketsResult");
-        xml.open("Owner").text("ID", &call.principal.user_id).close("Owner").open("Buckets");
-        let mut request = PageRequest { amount: 1000, ..PageRequest::default() };
-        loop {
-            let page = call.catalog().list_repositories(&request, "").await?;
-            for repository in &page.items {
-                xml.open("Bucket").text("Name", repository.id.as_str()).close("Bucket");
-            }
-            if !page.has_more {
+        let (auth, principal) = (call.s3.auth(), &call.principal);
+        let refusal = match auth.authorize(principal, &Permission::global("fs:ListRepositories")).await {
+            Ok(()) => None,
+            Err(denied @ AuthError::Denied { .. }) => Some(denied),
+            Err(error) => return Err(error.into()),
+        };
+        let mut shown: Vec<Repository> = Vec::new();
+        let mut more = false;
+        let mut any = false;
+        let mut page = PageRequest { prefix: self.prefix.clone(), after: self.after, amount: 1000 };
+        'pages: loop {
+            if self.elsewhere {
                 break;
             }
-            request.after = page.next_offset;
+            let found = call.catalog().list_repositories(&page, "").await?;
+            for repository in found.items {
+                if refusal.is_some() {
+                    let read = Permission::repository("fs:ReadRepository", repository.id.as_str());
+                    match auth.authorize(principal, &read).await {
+                        Ok(()) => any = true,
+                        Err(AuthError::Denied { .. }) => continue,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                if self.most.is_some_and(|most| shown.len() >= most) {
+                    more = true;
+                    break 'pages;
+                }
+                shown.push(repository);
+            }
+            if !found.has_more {
+                break;
+            }
+            page.after = found.next_offset;
+        }
+        if let Some(refusal) = refusal
+            && !any
+        {
+            return Err(refusal.into());
+        }
+        let mut xml = Writer::result("ListAllMyBucketsResult");
+        write_owner(&mut xml, &call, "Owner");
+        xml.open("Buckets");
+        for repository in &shown {
+            xml.open("Bucket").text("Name", repository.id.as_str());
+            xml.text("CreationDate", &date_time::iso(repository.created)).close("Bucket");
         }
         xml.close("Buckets");
+        if more && let Some(last) = shown.last() {
+            xml.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(last.id.as_str()));
+        }
+        if !self.prefix.is_empty() {
+            xml.text("Prefix", &self.prefix);
+        }
         Ok(reply::xml(StatusCode::OK, xml.finish("ListAllMyBucketsResult")))
     }
+}
+
+/// The permission to know of a bucket.
+pub(crate) fn may_know(call: &Call) -> Needs {
+    Needs::one(Permission::repository("fs:ReadRepository", call.place.bucket().unwrap_or_default()))
 }
 
 /// `HEAD /bucket`
@@ -50,7 +130,7 @@ impl Operation for HeadBucket {
     }
 
     fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
-        Ok(Needs::one(Permission::repository("fs:ReadRepository", call.place.bucket().unwrap_or_default())))
+        Ok(may_know(call))
     }
 
     async fn run(self, call: Call) -> Reply {
@@ -60,5 +140,53 @@ impl Operation for HeadBucket {
             response.headers_mut().insert(BUCKET_REGION, region);
         }
         Ok(response)
+    }
+}
+
+/// `PUT /bucket`: there is too little in the request to make a repository of it.
+pub(crate) struct CreateBucket;
+
+impl Operation for CreateBucket {
+    fn parse(_call: &Call) -> Result<Self, S3Error> {
+        Ok(Self)
+    }
+
+    fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
+        let bucket = call.place.bucket().unwrap_or_default();
+        Ok(Needs::one(Permission::repository("fs:CreateRepository", bucket)))
+    }
+
+    async fn run(self, call: Call) -> Reply {
+        let id = call.repository().map_err(|_| S3Error::of(Code::InvalidBucketName))?;
+        match call.catalog().repository(&id).await {
+            Ok(_) => Err(S3Error::of(Code::BucketAlreadyOwnedByYou)),
+            Err(error) if error.kind() == ErrorKind::RepositoryNotFound => Err(S3Error::new(
+                Code::NotImplemented,
+                "Repositories cannot be created through the S3 API; use the REST API, lakectl or the UI.",
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// `DELETE /bucket`: a repository is not deleted by an S3 client's clean-up.
+pub(crate) struct DeleteBucket;
+
+impl Operation for DeleteBucket {
+    fn parse(_call: &Call) -> Result<Self, S3Error> {
+        Ok(Self)
+    }
+
+    fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
+        let bucket = call.place.bucket().unwrap_or_default();
+        Ok(Needs::one(Permission::repository("fs:DeleteRepository", bucket)))
+    }
+
+    async fn run(self, call: Call) -> Reply {
+        call.catalog().repository(&call.repository()?).await?;
+        Err(S3Error::new(
+            Code::ERRLakeFSNotSupported,
+            "Repositories cannot be deleted through the S3 API; use the REST API, lakectl or the UI.",
+        ))
     }
 }

@@ -1,3 +1,11 @@
 //! The operations, by noun.
 
+pub(crate) mod acl;
+pub(crate) mod attributes;
+pub(crate) mod bucket_config;
 pub(crate) mod buckets;
+pub(crate) mod get;
+pub(crate) mod get_tagging;
+pub(crate) mod list_objects;
+mod ref_level;
+pub(crate) mod versions;

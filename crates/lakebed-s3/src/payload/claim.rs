@@ -68,12 +68,12 @@ pub(crate) enum Payload {
 
 impl Payload {
     /// Of a request signed with version 4; `seed` is the request's own signature.
-    pub(crate) fn new(claim: Claim, key: [u8; 32], date_time: String, scope: String, seed: &str) -> Self {
+    pub(crate) fn new(claim: Claim, key: [u8; 32], date_time: &str, scope: &str, seed: &str) -> Self {
         match claim {
             Claim::Unsigned => Self::Unsigned,
             Claim::Hash(hash) => Self::Hash(hash),
             Claim::Chunks { signed, trailer } => {
-                let signer = signed.then(|| ChunkSigner::new(key, &date_time, &scope, seed));
+                let signer = signed.then(|| ChunkSigner::new(key, date_time, scope, seed));
                 Self::Chunks { signer, trailer }
             }
         }

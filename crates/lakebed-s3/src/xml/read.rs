@@ -161,7 +161,10 @@ mod tests {
     #[test]
     fn texts_are_kept_and_unescaped() {
         let of = |text: &str| keys(&format!("<Delete><Object><Key>{text}</Key></Object></Delete>"));
-        assert_eq!(of("  a &lt;&amp;&gt;&quot;&apos;&#x41;&#10;&#x1; ü "), Ok(vec!["  a <&>\"'A\n\u{1} ü ".to_owned()]));
+        assert_eq!(
+            of("  a &lt;&amp;&gt;&quot;&apos;&#x41;&#10;&#x1; ü "),
+            Ok(vec!["  a <&>\"'A\n\u{1} ü ".to_owned()])
+        );
         assert_eq!(of(""), Ok(vec![String::new()]));
     }
 

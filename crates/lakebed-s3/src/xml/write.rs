@@ -54,6 +54,12 @@ impl Writer {
         self
     }
 
+    /// Text inside the element that is open.
+    pub(crate) fn raw(&mut self, text: &str) -> &mut Self {
+        escape(&mut self.out, text);
+        self
+    }
+
     /// An element that holds a text.
     pub(crate) fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.open(name);

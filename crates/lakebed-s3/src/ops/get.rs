@@ -1,0 +1,253 @@
+//! GET and HEAD of an object (`s3-gateway` §8.4).
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use lakebed_auth::Permission;
+use lakebed_blocks::ByteRange;
+use lakebed_catalog::{EntryBytes, EntryView, Repository};
+use lakebed_core::CommitId;
+use lakebed_http::AnswerBody;
+
+use crate::call::{Call, reading};
+use crate::conditions::{self, Outcome};
+use crate::error::{Code, S3Error};
+use crate::operation::{Needs, Operation};
+use crate::parts::{PARTS, PartTable};
+use crate::range::{self, Wanted};
+use crate::reply::Reply;
+use crate::stored;
+
+/// `GET /bucket/key` and `HEAD /bucket/key`.
+pub(crate) struct GetObject {
+    version: Version,
+    part: Option<usize>,
+}
+
+/// Which state of a key is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// The one the key's ref has.
+    Current,
+    /// The one a commit has, whatever ref the key names.
+    Commit(CommitId),
+}
+
+impl Version {
+    /// From `versionId`: `null` is the current one; a commit id is history.
+    pub(crate) fn parse(id: Option<&str>) -> Result<Self, S3Error> {
+        match id {
+            None | Some("null") => Ok(Self::Current),
+            Some(id) => id
+                .parse()
+                .map(Self::Commit)
+                .map_err(|_| S3Error::of(Code::NoSuchVersion).with("VersionId", id)),
+        }
+    }
+}
+
+/// Overrides of an answer's headers, by query name.
+const OVERRIDES: [(&str, HeaderName); 6] = [
+    ("response-content-type", header::CONTENT_TYPE),
+    ("response-content-language", header::CONTENT_LANGUAGE),
+    ("response-expires", header::EXPIRES),
+    ("response-cache-control", header::CACHE_CONTROL),
+    ("response-content-disposition", header::CONTENT_DISPOSITION),
+    ("response-content-encoding", header::CONTENT_ENCODING),
+];
+
+const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
+const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+
+/// The permission to read the key's object.
+pub(crate) fn may_read(call: &Call) -> Result<Needs, S3Error> {
+    let bucket = call.place.bucket().unwrap_or_default();
+    Ok(Needs::one(Permission::object("fs:ReadObject", bucket, call.key()?.path())))
+}
+
+/// The entry of the key in the state asked for, and its repository.
+pub(crate) async fn find(call: &Call, version: &Version) -> Result<(Arc<Repository>, EntryBytes), S3Error> {
+    let repository = call.repository()?;
+    // A repository that is not there is said before a key that cannot be.
+    let (reference, path) = match (call.reference(), call.path()) {
+        (Ok(reference), Ok(path)) => (reference, path),
+        (reference, path) => {
+            call.catalog().repository(&repository).await?;
+            (reference?, path?)
+        }
+    };
+    let found = match version {
+        Version::Current => call.catalog().locate(&repository, &reference, &path).await,
+        Version::Commit(id) => {
+            let reference = id.to_hex().parse().map_err(|_| S3Error::of(Code::NoSuchVersion))?;
+            call.catalog().locate(&repository, &reference, &path).await
+        }
+    };
+    found.map_err(|error| match version {
+        Version::Current => reading(error),
+        Version::Commit(id) => match reading(error) {
+            error if error.code() == Code::NoSuchKey => {
+                S3Error::of(Code::NoSuchVersion).with("VersionId", id.to_hex())
+            }
+            error => error,
+        },
+    })
+}
+
+/// An entry read in place.
+pub(crate) fn view(entry: &EntryBytes) -> Result<EntryView<'_>, S3Error> {
+    entry.view().ok_or_else(|| {
+        tracing::error!("a stored entry is damaged or from a newer version");
+        S3Error::of(Code::InternalError)
+    })
+}
+
+/// The part table kept with an entry.
+pub(crate) fn part_table(entry: &EntryView<'_>) -> Option<PartTable> {
+    entry.headers().find(|(name, _)| *name == PARTS).and_then(|(_, table)| PartTable::parse(table))
+}
+
+impl Operation for GetObject {
+    fn parse(call: &Call) -> Result<Self, S3Error> {
+        let version = Version::parse(call.query.get("versionId"))?;
+        let part = match call.query.get("partNumber") {
+            None => None,
+            Some(text) => match text.parse::<usize>() {
+                Ok(number) if (1..=10_000).contains(&number) => Some(number),
+                _ => {
+                    return Err(S3Error::argument(
+                        "partNumber",
+                        text,
+                        "Part number must be an integer between 1 and 10000, inclusive",
+                    ));
+                }
+            },
+        };
+        if part.is_some() && call.headers().contains_key(header::RANGE) {
+            return Err(S3Error::new(
+                Code::InvalidRequest,
+                "Cannot specify both Range header and partNumber query parameter.",
+            ));
+        }
+        Ok(Self { version, part })
+    }
+
+    fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
+        may_read(call)
+    }
+
+    async fn run(self, call: Call) -> Reply {
+        let (repository, entry) = find(&call, &self.version).await?;
+        let entry = view(&entry)?;
+        let request = call.headers();
+        let now = call.catalog().clock().now().secs();
+        match conditions::of_read(request, entry.checksum, entry.mtime_secs, now) {
+            Outcome::Holds => {}
+            Outcome::NotModified => {
+                let mut headers = http::HeaderMap::new();
+                stored::validators(&entry, &mut headers);
+                return Err(S3Error::of(Code::NotModified).with_headers(headers));
+            }
+            Outcome::Failed(condition) => {
+                return Err(S3Error::of(Code::PreconditionFailed).with("Condition", condition));
+            }
+        }
+        let mut response = Response::new(AnswerBody::empty());
+        let (wanted, parts_count) = self.wanted(&call, &entry)?;
+        let with_checksums = matches!(wanted, Wanted::Whole)
+            && request
+                .get(CHECKSUM_MODE)
+                .is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
+        stored::all(&entry, with_checksums, response.headers_mut());
+        let part = match wanted {
+            Wanted::Whole => ByteRange { start: 0, end: entry.size },
+            Wanted::Part(part) => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let text = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), entry.size);
+                if let Ok(value) = HeaderValue::from_str(&text) {
+                    response.headers_mut().insert(header::CONTENT_RANGE, value);
+                }
+                part
+            }
+            Wanted::Beyond => return Err(beyond(&call, entry.size)),
+        };
+        let headers = response.headers_mut();
+        if let Some(count) = parts_count {
+            headers.insert(PARTS_COUNT, HeaderValue::from(count));
+        }
+        if let Version::Commit(id) = &self.version
+            && let Ok(id) = HeaderValue::from_str(&id.to_hex())
+        {
+            headers.insert(VERSION_ID, id);
+        }
+        for (query, name) in OVERRIDES {
+            if let Some(value) = call.query.get(query) {
+                let value = HeaderValue::from_bytes(value.as_bytes())
+                    .map_err(|_| S3Error::argument(query, value, "A header cannot have this value."))?;
+                headers.insert(name, value);
+            }
+        }
+        let length = part.end - part.start;
+        if call.parts.method == Method::HEAD {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            return Ok(response);
+        }
+        // An empty object's bytes are asked for all the same: that they are there is part of the answer.
+        let address = entry.full_address(&repository.storage_namespace);
+        let stream = call.catalog().read(&address, Some(part)).await?;
+        *response.body_mut() = AnswerBody::stream(stream, length);
+        Ok(response)
+    }
+}
+
+impl GetObject {
+    /// Which bytes are wanted; with `partNumber`, also of how many parts.
+    fn wanted(&self, call: &Call, entry: &EntryView<'_>) -> Result<(Wanted, Option<usize>), S3Error> {
+        let Some(number) = self.part else {
+            let header = call.header(header::RANGE);
+            let counts = conditions::range_counts(call.headers(), entry.checksum, entry.mtime_secs);
+            return Ok((range::wanted(header.filter(|_| counts), entry.size), None));
+        };
+        let table = part_table(entry);
+        let whole = ByteRange { start: 0, end: entry.size };
+        match (&table, number) {
+            (None, 1) => Ok((Wanted::Part(whole), None)),
+            (Some(table), number) => match table.part(number) {
+                Some(part) => {
+                    let range = ByteRange { start: part.start, end: part.start + part.size };
+                    Ok((Wanted::Part(range), Some(table.count())))
+                }
+                None => Err(S3Error::of(Code::InvalidPartNumber)),
+            },
+            (None, _) => Err(S3Error::of(Code::InvalidPartNumber)),
+        }
+    }
+}
+
+fn beyond(call: &Call, size: u64) -> S3Error {
+    let asked = call.header(header::RANGE).unwrap_or_default();
+    let error = S3Error::of(Code::InvalidRange)
+        .with("RangeRequested", asked)
+        .with("ActualObjectSize", size.to_string());
+    match HeaderValue::from_str(&format!("bytes */{size}")) {
+        Ok(value) => error.with_header(header::CONTENT_RANGE, value),
+        Err(_) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_commits_or_null() {
+        assert_eq!(Version::parse(None).ok(), Some(Version::Current));
+        assert_eq!(Version::parse(Some("null")).ok(), Some(Version::Current));
+        let id = CommitId::digest(b"x");
+        assert_eq!(Version::parse(Some(&id.to_hex())).ok(), Some(Version::Commit(id)));
+        for bad in ["", "abcd", "main"] {
+            assert_eq!(Version::parse(Some(bad)).err().map(|error| error.code()), Some(Code::NoSuchVersion));
+        }
+    }
+}

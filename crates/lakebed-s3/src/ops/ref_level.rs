@@ -1,0 +1,144 @@
+//! The first level of a bucket: its branches as common prefixes `branch/`, in the order S3 keys have
+//! (`s3-gateway` §8.3).
+//!
+//! That order is not the order of names: `-` sorts before `/`, so `a-b/` comes before `a/`. In the catalog's order a name
+//! stands directly before all that begin with it and a `-`; so it is held back until they have passed. At any time only
+//! names that begin with one another are held.
+
+use lakebed_catalog::{Catalog, CatalogError, ErrorKind, PageRequest};
+use lakebed_core::{BranchId, RepositoryId};
+
+/// Names read from the catalog at once.
+const BATCH: usize = 1000;
+
+/// Names that start with `prefix` and whose `name/` comes after `after`, at most `amount`; and whether more follow.
+pub(crate) async fn branches(
+    catalog: &Catalog,
+    repository: &RepositoryId,
+    prefix: &str,
+    after: &str,
+    amount: usize,
+) -> Result<(Vec<String>, bool), CatalogError> {
+    let mut order = Order::new(amount);
+    for name in held_at(after) {
+        if name.starts_with(prefix)
+            && let Ok(branch) = name.parse::<BranchId>()
+        {
+            match catalog.branch(repository, &branch).await {
+                Ok(branch) if !branch.hidden => order.hold(name.to_owned()),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::BranchNotFound | ErrorKind::NotABranch) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let mut page = PageRequest { prefix: prefix.to_owned(), after: after.to_owned(), amount: BATCH };
+    loop {
+        let found = catalog.list_branches(repository, &page, false).await?;
+        for branch in found.items {
+            order.push(branch.id.as_str().to_owned());
+            if order.is_full() {
+                return Ok(order.finish());
+            }
+        }
+        if !found.has_more {
+            return Ok(order.finish());
+        }
+        page.after = found.next_offset;
+    }
+}
+
+/// The names that come after `after` as `name/` though they do not come after it as names: those that it begins with
+/// and that a character before `/`, or nothing, follows. Shortest first.
+fn held_at(after: &str) -> impl Iterator<Item = &str> {
+    (1..=after.len())
+        .filter(|end| {
+            after.is_char_boundary(*end) && after.as_bytes().get(*end).is_none_or(|next| *next < b'/')
+        })
+        .map(|end| &after[..end])
+}
+
+/// Turns names in their own order into the order of `name/`.
+struct Order {
+    held: Vec<String>,
+    out: Vec<String>,
+    amount: usize,
+}
+
+impl Order {
+    fn new(amount: usize) -> Self {
+        Self { held: Vec::new(), out: Vec::new(), amount }
+    }
+
+    fn hold(&mut self, name: String) {
+        self.held.push(name);
+    }
+
+    fn push(&mut self, name: String) {
+        while let Some(last) = self.held.pop() {
+            if name.strip_prefix(last.as_str()).is_some_and(|rest| rest.as_bytes().first() < Some(&b'/')) {
+                self.held.push(last);
+                break;
+            }
+            self.out.push(last);
+        }
+        self.held.push(name);
+    }
+
+    /// One more than asked for is known: that is enough to say that more follow.
+    fn is_full(&self) -> bool {
+        self.out.len() > self.amount
+    }
+
+    fn finish(mut self) -> (Vec<String>, bool) {
+        if !self.is_full() {
+            self.out.extend(self.held.into_iter().rev());
+        }
+        let more = self.out.len() > self.amount;
+        self.out.truncate(self.amount);
+        (self.out, more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What [`branches`] does, over a set of names.
+    fn page(names: &BTreeSet<String>, after: &str, amount: usize) -> (Vec<String>, bool) {
+        let mut order = Order::new(amount);
+        for name in held_at(after) {
+            if names.contains(name) {
+                order.hold(name.to_owned());
+            }
+        }
+        for name in names.iter().filter(|name| name.as_str() > after) {
+            order.push(name.clone());
+            if order.is_full() {
+                break;
+            }
+        }
+        order.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn pages_are_those_of_the_sorted_keys(
+            names in proptest::collection::btree_set("[a-b_][-ab]{0,3}", 0..20),
+            after in "[-ab/]{0,4}",
+            amount in 0usize..6,
+        ) {
+            let mut keys: Vec<String> = names.iter().map(|name| format!("{name}/")).collect();
+            keys.sort();
+            let left: Vec<&String> = keys.iter().filter(|key| key.as_str() > after.as_str()).collect();
+            let (found, more) = page(&names, &after, amount);
+            let found: Vec<String> = found.into_iter().map(|name| name + "/").collect();
+            prop_assert_eq!(found.iter().collect::<Vec<_>>(), left.iter().take(amount).copied().collect::<Vec<_>>());
+            prop_assert_eq!(more, left.len() > amount);
+        }
+    }
+}
