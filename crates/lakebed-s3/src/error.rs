@@ -217,6 +217,13 @@ impl From<CatalogError> for S3Error {
         if let CatalogError::Blocks(BlockError::Body(body)) = error {
             return body.into();
         }
+        if let CatalogError::PartTooSmall { number, etag, size, least } = error {
+            return Self::of(Code::EntityTooSmall)
+                .with("ProposedSize", size.to_string())
+                .with("MinSizeAllowed", least.to_string())
+                .with("PartNumber", number.to_string())
+                .with("ETag", etag);
+        }
         let say = |code| Self::new(code, error.to_string());
         match error.kind() {
             ErrorKind::Invalid => say(Code::InvalidArgument),
