@@ -111,13 +111,13 @@ auth:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def rest(self, method, at, body=None, **query):
+    def rest(self, method, at, body=None, agent="lakebed-tests", **query):
         """One REST call: (status, decoded body)."""
         import base64
         import urllib.parse
 
         url = f"{self.endpoint}/api/v1{at}" + ("?" + urllib.parse.urlencode(query) if query else "")
-        headers = {"Authorization": "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()}
+        headers = {"User-Agent": agent, "Authorization": "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()}
         data = None
         if isinstance(body, bytes):
             data, headers["Content-Type"] = body, "application/octet-stream"

@@ -79,6 +79,7 @@ def test_the_merge_summary_is_there_for_who_prints_it(server, repo):
     assert server.rest("POST", f"/repositories/{repo}/branches/dev/objects", b"x", path="c")[0] == 201
     assert server.rest("DELETE", f"/repositories/{repo}/branches/dev/objects", path="b")[0] == 204
     assert server.rest("POST", f"/repositories/{repo}/branches/dev/commits", {"message": "dev"})[0] == 201
-    status, merged = server.rest("POST", f"/repositories/{repo}/refs/dev/merge/main")
+    agent = lakefs_client.ApiClient().user_agent
+    status, merged = server.rest("POST", f"/repositories/{repo}/refs/dev/merge/main", agent=agent)
     assert status == 200
     assert merged["summary"] == {"added": 1, "changed": 1, "removed": 1, "conflict": 0}

@@ -83,6 +83,6 @@ def test_parquet_through_lakefs_spec(filesystem, repo):
     assert filesystem.ls(f"{repo}/main/tables", detail=False) == [path]
     connection = duckdb.connect()
     connection.register_filesystem(filesystem)
-    assert connection.sql(f"select sum(n) from read_parquet('lakefs://{path}')").fetchone() == (499500,)
+    assert connection.execute(f"select sum(n) from read_parquet('lakefs://{path}')").fetchall() == [(499500,)]
     filesystem.rm(path)
     assert not filesystem.exists(path)
