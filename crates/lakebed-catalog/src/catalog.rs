@@ -200,11 +200,16 @@ impl Inner {
         branch: &BranchId,
     ) -> Result<CatalogError, CatalogError> {
         let name = branch.as_str();
-        if self.find_base(repository, name).await?.is_some() {
-            return Ok(CatalogError::refused(
-                ErrorKind::NotABranch,
-                format!("'{name}' is a tag or commit and is read-only; name a branch: not found"),
-            ));
+        match self.find_base(repository, name).await {
+            Ok(Some(_)) => {
+                return Ok(CatalogError::refused(
+                    ErrorKind::NotABranch,
+                    format!("'{name}' is a tag or commit and is read-only; name a branch: not found"),
+                ));
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::AmbiguousRef => {}
+            Err(error) => return Err(error),
         }
         Ok(CatalogError::refused(
             ErrorKind::BranchNotFound,

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     TagNotFound,
     /// The ref expression resolves to nothing.
     RefNotFound,
+    /// The prefix of a commit id is that of several.
+    AmbiguousRef,
     /// The object does not exist in that state.
     ObjectNotFound,
     /// The entry exists, its bytes are gone.

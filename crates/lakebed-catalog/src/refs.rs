@@ -100,7 +100,7 @@ impl Inner {
         Ok(self.commit_by_prefix(repository, name).await?.map(Base::Commit))
     }
 
-    /// The one commit whose id starts with these hex digits.
+    /// The one commit whose id starts with these hex digits; [`ErrorKind::AmbiguousRef`] if there are several.
     async fn commit_by_prefix(
         &self,
         repository: &Repository,
@@ -131,7 +131,11 @@ impl Inner {
         let found = self.kv.scan(&range, 2).await?;
         match &found[..] {
             [only] => Ok(Some(wire::commit_id(&only.key[keys::NAME_AT..])?)),
-            _ => Ok(None),
+            [] => Ok(None),
+            _ => Err(CatalogError::refused(
+                ErrorKind::AmbiguousRef,
+                format!("ref '{hex_prefix}': several commits begin so, it is ambiguous: not found"),
+            )),
         }
     }
 

@@ -126,6 +126,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::NotABranch
         | ErrorKind::TagNotFound
         | ErrorKind::RefNotFound
+        | ErrorKind::AmbiguousRef
         | ErrorKind::ObjectNotFound
         | ErrorKind::UploadNotFound
         | ErrorKind::NotFound => StatusCode::NOT_FOUND,

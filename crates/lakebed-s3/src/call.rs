@@ -109,9 +109,15 @@ pub(crate) fn path(key: &Key) -> Result<ObjectPath, S3Error> {
 /// What a failed read says: a ref that is not there holds no keys.
 pub(crate) fn reading(error: CatalogError) -> S3Error {
     match error.kind() {
-        ErrorKind::BranchNotFound | ErrorKind::NotABranch | ErrorKind::RefNotFound | ErrorKind::Invalid => {
-            S3Error::of(Code::NoSuchKey)
-        }
+        kind if is_no_ref(kind) || kind == ErrorKind::AmbiguousRef => S3Error::of(Code::NoSuchKey),
         _ => error.into(),
     }
+}
+
+/// Whether a read found no such ref. An expression that means nothing, as a parent a commit does not have, is none.
+pub(crate) fn is_no_ref(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BranchNotFound | ErrorKind::NotABranch | ErrorKind::RefNotFound | ErrorKind::Invalid
+    )
 }

@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, header};
 
 use crate::call::Call;
-use crate::error::{Code, S3Error};
+use crate::error::S3Error;
 use crate::operation::perform;
 use crate::ops;
 use crate::place::Place;
@@ -108,7 +108,9 @@ async fn bucket(call: Call, sub: Option<&str>) -> Reply {
         (&Method::HEAD, _) => perform::<ops::buckets::HeadBucket>(call).await,
         (&Method::PUT, None) => perform::<ops::buckets::CreateBucket>(call).await,
         (&Method::DELETE, None) => perform::<ops::buckets::DeleteBucket>(call).await,
-        (&Method::GET | &Method::PUT | &Method::DELETE | &Method::POST, _) => unsupported(call).await,
+        (&Method::GET | &Method::PUT | &Method::DELETE | &Method::POST, _) => {
+            Box::pin(unsupported(call, sub)).await
+        }
         _ => Ok(reply::empty(StatusCode::NOT_FOUND)),
     }
 }
@@ -120,21 +122,27 @@ async fn object(call: Call, sub: Option<&str>) -> Reply {
         (&Method::GET, Some("acl")) => perform::<ops::acl::GetObjectAcl>(call).await,
         (&Method::GET, Some("attributes")) => perform::<ops::attributes::GetObjectAttributes>(call).await,
         (&Method::GET, Some("tagging")) => perform::<ops::get_tagging::GetObjectTagging>(call).await,
-        (&Method::GET, Some("torrent")) => Err(S3Error::of(Code::NoSuchKey)),
-        (&Method::GET, Some("legal-hold" | "retention")) => {
-            Err(S3Error::new(Code::InvalidRequest, "Bucket is missing Object Lock Configuration"))
+        (&Method::GET, Some("torrent" | "legal-hold" | "retention")) => {
+            perform::<ops::absent::GetAbsent>(call).await
         }
         (&Method::PUT, Some("acl")) => perform::<ops::acl::PutObjectAcl>(call).await,
         (&Method::POST, None) => Ok(reply::empty(StatusCode::METHOD_NOT_ALLOWED)),
         (&Method::GET | &Method::HEAD | &Method::PUT | &Method::DELETE | &Method::POST, _) => {
-            unsupported(call).await
+            Box::pin(unsupported(call, sub)).await
         }
         _ => Ok(reply::empty(StatusCode::NOT_FOUND)),
     }
 }
 
-/// What is known and not served - once it is sure that the bucket is there.
-async fn unsupported(call: Call) -> Reply {
-    call.catalog().repository(&call.repository()?).await?;
-    Err(S3Error::of(Code::ERRLakeFSNotSupported))
+/// What is known and not served. Told to ignore that (`verify_unsupported`), the request is what it is without the
+/// sub-resource.
+async fn unsupported(call: Call, sub: Option<&str>) -> Reply {
+    if sub.is_none() || call.s3.config().verify_unsupported {
+        return perform::<ops::absent::Unsupported>(call).await;
+    }
+    match &call.place {
+        Place::Service => service(call, None).await,
+        Place::Bucket(_) => bucket(call, None).await,
+        Place::Object { .. } => object(call, None).await,
+    }
 }

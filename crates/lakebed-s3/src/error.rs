@@ -207,9 +207,19 @@ impl S3Error {
             xml.text("BucketName", bucket);
         }
         xml.text("Resource", scene.resource).text("Region", scene.region);
-        xml.text("RequestId", scene.request_id).text("HostId", "");
+        xml.text("RequestId", scene.request_id).text("HostId", &host_id(scene.request_id));
         xml.finish("Error")
     }
+}
+
+/// 16 digits, as clients' logs are used to: another face of the request's id.
+fn host_id(request_id: &str) -> String {
+    request_id
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(16)
+        .map(|digit| digit.to_ascii_uppercase())
+        .collect()
 }
 
 impl From<CatalogError> for S3Error {
@@ -226,7 +236,10 @@ impl From<CatalogError> for S3Error {
             }
             // A 404 would make some clients try to create the bucket.
             ErrorKind::NotABranch | ErrorKind::Forbidden => say(Code::AccessDenied),
-            ErrorKind::TagNotFound | ErrorKind::RefNotFound | ErrorKind::NotFound => say(Code::NoSuchKey),
+            ErrorKind::TagNotFound
+            | ErrorKind::RefNotFound
+            | ErrorKind::AmbiguousRef
+            | ErrorKind::NotFound => say(Code::NoSuchKey),
             ErrorKind::ObjectNotFound => Self::of(Code::NoSuchKey),
             ErrorKind::ObjectGone => Self::of(Code::ObjectGone),
             ErrorKind::UploadNotFound => Self::of(Code::NoSuchUpload),

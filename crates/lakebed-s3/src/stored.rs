@@ -1,5 +1,6 @@
 //! What is kept with an object, as headers of its reads (`s3-gateway` §6, §9).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -17,6 +18,9 @@ const MISSING_META: HeaderName = HeaderName::from_static("x-amz-missing-meta");
 /// The tags kept with an object: `k=v&k=v`, escaped.
 pub(crate) const TAGGING: &str = "x-amz-tagging";
 
+/// The label of a storage class other than the usual.
+pub(crate) const STORAGE_CLASS: &str = "x-amz-storage-class";
+
 /// Headers kept with an object that are sent as they are.
 const SENT: [&str; 7] = [
     "cache-control",
@@ -24,7 +28,7 @@ const SENT: [&str; 7] = [
     "content-encoding",
     "content-language",
     "expires",
-    "x-amz-storage-class",
+    STORAGE_CLASS,
     "x-amz-website-redirect-location",
 ];
 
@@ -42,16 +46,14 @@ pub(crate) fn validators(entry: &EntryView<'_>, headers: &mut HeaderMap) {
         headers.insert(header::LAST_MODIFIED, modified);
     }
     for (name, value) in entry.headers() {
-        if matches!(name, "cache-control" | "expires")
-            && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value))
-        {
-            headers.insert(name, value);
+        if matches!(name, "cache-control" | "expires") {
+            send(name, value, headers);
         }
     }
 }
 
-/// Everything an object says of itself, but for its length and range.
-pub(crate) fn all(entry: &EntryView<'_>, with_checksums: bool, headers: &mut HeaderMap) {
+/// Everything an object says of itself, but for its length, range and checksums.
+pub(crate) fn all(entry: &EntryView<'_>, headers: &mut HeaderMap) {
     validators(entry, headers);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let kind = HeaderValue::from_bytes(entry.content_type().as_bytes());
@@ -60,13 +62,8 @@ pub(crate) fn all(entry: &EntryView<'_>, with_checksums: bool, headers: &mut Hea
         kind.unwrap_or(HeaderValue::from_static(lakebed_catalog::DEFAULT_CONTENT_TYPE)),
     );
     for (name, value) in entry.headers() {
-        let shown = SENT.contains(&name)
-            || (with_checksums && (Algorithm::of_header(name).is_some() || name == CHECKSUM_TYPE.as_str()));
-        if shown
-            && let (Ok(name), Ok(value)) =
-                (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()))
-        {
-            headers.insert(name, value);
+        if SENT.contains(&name) {
+            send(name, value, headers);
         } else if name == TAGGING {
             let count = value.split('&').filter(|tag| !tag.is_empty()).count();
             if count > 0 {
@@ -75,6 +72,22 @@ pub(crate) fn all(entry: &EntryView<'_>, with_checksums: bool, headers: &mut Hea
         }
     }
     user_metadata(entry, headers);
+}
+
+/// The checksums kept with an object.
+pub(crate) fn checksums(entry: &EntryView<'_>, headers: &mut HeaderMap) {
+    for (name, value) in entry.headers() {
+        if Algorithm::of_header(name).is_some() || name == CHECKSUM_TYPE.as_str() {
+            send(name, value, headers);
+        }
+    }
+}
+
+/// Something kept as a header; left out if no header can have that name or value.
+pub(crate) fn send(name: &str, value: &str, headers: &mut HeaderMap) {
+    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) {
+        headers.insert(name, value);
+    }
 }
 
 /// User metadata. Keys written by this door have its prefix already, keys of the REST API do not.
@@ -98,23 +111,40 @@ fn user_metadata(entry: &EntryView<'_>, headers: &mut HeaderMap) {
     }
 }
 
-/// A value of user metadata as a header has it: printable ASCII as it is, anything else as an RFC 2047 word.
-fn encoded(value: &str) -> std::borrow::Cow<'_, str> {
+/// The longest encoded word RFC 2047 allows.
+const LONGEST_WORD: usize = 75;
+
+/// A value of user metadata as a header has it: printable ASCII as it is, anything else as RFC 2047 words of kind Q.
+fn encoded(value: &str) -> Cow<'_, str> {
     if value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return value.into();
     }
-    let mut out = String::from("=?utf-8?q?");
-    for byte in value.bytes() {
-        match byte {
-            b' ' => out.push('_'),
-            b'!'..=b'~' if !b"=?_".contains(&byte) => out.push(char::from(byte)),
-            // Writing to a String cannot fail.
-            _ => {
-                let _ = write!(out, "={byte:02X}");
+    let (begin, end) = ("=?utf-8?q?", "?=");
+    let mut out = String::from(begin);
+    let mut length = begin.len() + end.len();
+    for c in value.chars() {
+        let plain = c == ' ' || (c.is_ascii_graphic() && !"=?_".contains(c));
+        let added = if plain { 1 } else { 3 * c.len_utf8() };
+        // A character is never cut: each word stands for itself.
+        if length + added > LONGEST_WORD {
+            out.push_str(end);
+            out.push(' ');
+            out.push_str(begin);
+            length = begin.len() + end.len();
+        }
+        length += added;
+        match c {
+            ' ' => out.push('_'),
+            c if plain => out.push(c),
+            c => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    // Writing to a String cannot fail.
+                    let _ = write!(out, "={byte:02X}");
+                }
             }
         }
     }
-    out.push_str("?=");
+    out.push_str(end);
     out.into()
 }
 
@@ -148,6 +178,18 @@ mod tests {
     }
 
     #[test]
+    fn long_values_become_several_words() {
+        let words = encoded("ü").into_owned() + " " + &encoded(&"ä".repeat(30));
+        assert_eq!(words.split(' ').count(), 4);
+        assert!(
+            words
+                .split(' ')
+                .all(|word| word.len() <= 75 && word.starts_with("=?utf-8?q?") && word.ends_with("?="))
+        );
+        assert_eq!(words.matches("=C3=A4").count(), 30);
+    }
+
+    #[test]
     fn what_the_doors_keep_for_themselves_is_not_sent() {
         let kept = [
             ("content-encoding", "gzip"),
@@ -161,12 +203,12 @@ mod tests {
         };
         let bytes = entry.encode();
         let mut headers = HeaderMap::new();
-        all(&bytes.view().unwrap(), false, &mut headers);
+        all(&bytes.view().unwrap(), &mut headers);
         assert_eq!(headers.get("content-encoding").unwrap(), "gzip");
         assert_eq!(headers.get("x-amz-tagging-count").unwrap(), "2");
         assert_eq!(headers.get("content-type").unwrap(), "application/octet-stream");
         assert!(!headers.contains_key("x-lakebed-parts") && !headers.contains_key("x-amz-checksum-crc32"));
-        all(&bytes.view().unwrap(), true, &mut headers);
+        checksums(&bytes.view().unwrap(), &mut headers);
         assert!(headers.contains_key("x-amz-checksum-crc32"));
     }
 }

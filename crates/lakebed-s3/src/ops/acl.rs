@@ -69,9 +69,14 @@ impl Operation for PutObjectAcl {
         if is_canned(&call)? {
             return Ok(reply::empty(StatusCode::OK));
         }
-        Err(S3Error::new(
-            Code::NotImplemented,
-            "Grants are not kept: who may do what is decided by policies. Only canned ACLs are accepted, without effect.",
-        ))
+        Err(no_grants())
     }
+}
+
+/// The refusal of a list that is not canned.
+pub(crate) fn no_grants() -> S3Error {
+    S3Error::new(
+        Code::NotImplemented,
+        "Grants are not kept: who may do what is decided by policies. Only canned ACLs are accepted, without effect.",
+    )
 }

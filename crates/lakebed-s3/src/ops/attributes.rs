@@ -1,61 +1,79 @@
-//! `GetObjectAttributes` (`s3-gateway` §8.10).
+//! What is known of an object, without its bytes (`s3-gateway` §8.10).
 
 use http::{HeaderName, StatusCode, header};
 use lakebed_catalog::EntryView;
 use lakebed_http::http_date;
 
 use super::get::{Version, find, may_read, part_table, view};
-use super::list_objects::amount;
+use super::listing::amount;
 use crate::call::Call;
 use crate::error::S3Error;
 use crate::operation::{Needs, Operation};
+use crate::parts::PartTable;
 use crate::payload::checksum::{Algorithm, CHECKSUM_TYPE};
 use crate::reply::{self, Reply};
+use crate::stored::STORAGE_CLASS;
 use crate::xml::Writer;
 
-/// What may be asked for.
-const KNOWN: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
+const WANTED_NAME: &str = "x-amz-object-attributes";
+const MAX_PARTS: &str = "x-amz-max-parts";
+const PART_MARKER: &str = "x-amz-part-number-marker";
 
-const ASKED: HeaderName = HeaderName::from_static("x-amz-object-attributes");
+/// Parts of an answer at most.
+const MOST_PARTS: usize = 1000;
+
+/// Which attributes are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    etag: bool,
+    checksum: bool,
+    parts: bool,
+    class: bool,
+    size: bool,
+}
+
+impl Wanted {
+    /// From the values of the header: names, separated by commas.
+    fn parse<'a>(values: impl Iterator<Item = &'a str>) -> Result<Self, S3Error> {
+        let mut wanted = Self::default();
+        for name in values.flat_map(|value| value.split(',')).map(str::trim) {
+            match name {
+                "ETag" => wanted.etag = true,
+                "Checksum" => wanted.checksum = true,
+                "ObjectParts" => wanted.parts = true,
+                "StorageClass" => wanted.class = true,
+                "ObjectSize" => wanted.size = true,
+                other => {
+                    return Err(S3Error::argument(WANTED_NAME, other, "Invalid attribute name specified."));
+                }
+            }
+        }
+        if wanted == Self::default() {
+            let message = "The x-amz-object-attributes header specifying the attributes to be retrieved is \
+                           either missing or empty.";
+            return Err(S3Error::argument(WANTED_NAME, "", message));
+        }
+        Ok(wanted)
+    }
+}
 
 /// `GET /bucket/key?attributes`
 pub(crate) struct GetObjectAttributes {
     version: Version,
-    wanted: Vec<String>,
-    most_parts: usize,
-    after_part: usize,
+    wanted: Wanted,
+    most: usize,
+    after: usize,
 }
 
 impl Operation for GetObjectAttributes {
     fn parse(call: &Call) -> Result<Self, S3Error> {
-        let mut wanted = Vec::new();
-        for value in call.headers().get_all(ASKED) {
-            for name in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-                if !KNOWN.contains(&name) {
-                    return Err(S3Error::argument(
-                        "x-amz-object-attributes",
-                        name,
-                        "Invalid attribute name specified. Use ETag, Checksum, ObjectParts, StorageClass, ObjectSize.",
-                    ));
-                }
-                wanted.push(name.to_owned());
-            }
-        }
-        if wanted.is_empty() {
-            let message = "The x-amz-object-attributes header specifying the attributes is missing.";
-            return Err(S3Error::argument("x-amz-object-attributes", "", message));
-        }
+        let values = call.headers().get_all(WANTED_NAME).iter();
         let text = |name: &'static str| call.header(HeaderName::from_static(name));
         Ok(Self {
             version: Version::parse(call.query.get("versionId"))?,
-            wanted,
-            most_parts: amount(text("x-amz-max-parts"), "max-parts", "max-parts", 1000)?,
-            after_part: amount(
-                text("x-amz-part-number-marker").or(Some("0")),
-                "part-number-marker",
-                "part-number-marker",
-                10_000,
-            )?,
+            wanted: Wanted::parse(values.map(|value| value.to_str().unwrap_or_default()))?,
+            most: amount(text(MAX_PARTS), MAX_PARTS, "max-parts", MOST_PARTS)?,
+            after: amount(text(PART_MARKER), PART_MARKER, "part-number-marker", usize::MAX)?,
         })
     }
 
@@ -66,66 +84,44 @@ impl Operation for GetObjectAttributes {
     async fn run(self, call: Call) -> Reply {
         let (_, entry) = find(&call, &self.version).await?;
         let entry = view(&entry)?;
-        let wants = |name: &str| self.wanted.iter().any(|wanted| wanted == name);
         let mut xml = Writer::result("GetObjectAttributesResponse");
-        if wants("ETag") {
+        if self.wanted.etag {
             xml.text("ETag", entry.checksum);
         }
-        if wants("Checksum") {
+        if self.wanted.checksum {
             write_checksum(&mut xml, &entry);
         }
-        if wants("ObjectParts") {
-            self.write_parts(&mut xml, &entry);
+        if self.wanted.parts
+            && let Some(table) = part_table(&entry)
+        {
+            self.write_parts(&mut xml, &table);
         }
-        if wants("StorageClass") {
-            let class = entry.headers().find(|(name, _)| *name == "x-amz-storage-class");
+        if self.wanted.class {
+            let class = entry.headers().find(|(name, _)| *name == STORAGE_CLASS);
             xml.text("StorageClass", class.map_or("STANDARD", |(_, class)| class));
         }
-        if wants("ObjectSize") {
+        if self.wanted.size {
             xml.value("ObjectSize", entry.size);
         }
         let mut response = reply::xml(StatusCode::OK, xml.finish("GetObjectAttributesResponse"));
         if let Some(modified) = http_date(entry.mtime_secs) {
             response.headers_mut().insert(header::LAST_MODIFIED, modified);
         }
+        self.version.echo(response.headers_mut());
         Ok(response)
     }
 }
 
-fn write_checksum(xml: &mut Writer, entry: &EntryView<'_>) {
-    let mut kind = None;
-    let mut any = false;
-    for (name, value) in entry.headers() {
-        if let Some(algorithm) = Algorithm::of_header(name) {
-            if !any {
-                xml.open("Checksum");
-                any = true;
-            }
-            xml.text(algorithm.element(), value);
-        } else if name == CHECKSUM_TYPE.as_str() {
-            kind = Some(value);
-        }
-    }
-    if any {
-        if let Some(kind) = kind {
-            xml.text("ChecksumType", kind);
-        }
-        xml.close("Checksum");
-    }
-}
-
 impl GetObjectAttributes {
-    fn write_parts(&self, xml: &mut Writer, entry: &EntryView<'_>) {
-        let Some(table) = part_table(entry) else { return };
-        let count = table.count();
-        let last = count.min(self.after_part.saturating_add(self.most_parts));
-        xml.open("ObjectParts").value("TotalPartsCount", count).value("PartsCount", count);
-        xml.value("PartNumberMarker", self.after_part);
-        if last < count {
-            xml.value("NextPartNumberMarker", last);
-        }
-        xml.value("MaxParts", self.most_parts).value("IsTruncated", last < count);
-        for part in (self.after_part + 1..=last).filter_map(|number| table.part(number)) {
+    fn write_parts(&self, xml: &mut Writer, table: &PartTable) {
+        let first = self.after.saturating_add(1);
+        let parts: Vec<_> = (first..=table.count()).take(self.most).filter_map(|n| table.part(n)).collect();
+        let last = parts.last().map_or(self.after, |part| part.number);
+        xml.open("ObjectParts");
+        xml.value("PartsCount", table.count()).value("PartNumberMarker", self.after);
+        xml.value("NextPartNumberMarker", last).value("MaxParts", self.most);
+        xml.value("IsTruncated", !parts.is_empty() && last < table.count());
+        for part in parts {
             xml.open("Part").value("PartNumber", part.number).value("Size", part.size);
             if let Some((name, value)) = &part.checksum
                 && let Some(algorithm) = Algorithm::of_header(name)
@@ -135,5 +131,57 @@ impl GetObjectAttributes {
             xml.close("Part");
         }
         xml.close("ObjectParts");
+    }
+}
+
+/// The checksum kept with an object, if there is one.
+fn write_checksum(xml: &mut Writer, entry: &EntryView<'_>) {
+    let found = entry.headers().find_map(|(name, value)| Some((Algorithm::of_header(name)?, value)));
+    let Some((algorithm, value)) = found else { return };
+    xml.open("Checksum").text(algorithm.element(), value);
+    if let Some((_, kind)) = entry.headers().find(|(name, _)| *name == CHECKSUM_TYPE.as_str()) {
+        xml.text("ChecksumType", kind);
+    }
+    xml.close("Checksum");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn attributes_are_named_in_one_header_or_many() {
+        let of = |values: &[&str]| Wanted::parse(values.iter().copied()).map_err(|error| error.code());
+        let two = Wanted { etag: true, size: true, ..Wanted::default() };
+        assert_eq!(of(&["ETag, ObjectSize"]), Ok(two));
+        assert_eq!(of(&["ObjectSize", "ETag"]), Ok(two));
+        for bad in [&[][..], &[""], &["ETag,"], &["etag"], &["Everything"]] {
+            assert_eq!(of(bad), Err(Code::InvalidArgument), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn parts_are_paged() {
+        let page = |after, most| {
+            let wanted = Wanted { parts: true, ..Wanted::default() };
+            let mut xml = Writer::bare();
+            let attributes = GetObjectAttributes { version: Version::Current, wanted, most, after };
+            attributes.write_parts(&mut xml, &PartTable::parse("5*2,1;crc32=AAAAAAEBAQECAgIC").unwrap());
+            let text = xml.finish("end");
+            let numbers: Vec<String> =
+                text.split("<PartNumber>").skip(1).map(|rest| rest[..1].to_owned()).collect();
+            (
+                numbers.join(""),
+                text.contains("<IsTruncated>true"),
+                text.contains("<Size>1</Size><ChecksumCRC32>AgICAg==</ChecksumCRC32>"),
+            )
+        };
+        assert_eq!(page(0, 2), ("12".to_owned(), true, false));
+        assert_eq!(page(2, 2), ("3".to_owned(), false, true));
+        assert_eq!(page(0, 3), ("123".to_owned(), false, true));
+        assert_eq!(page(3, 3), (String::new(), false, false));
+        assert_eq!(page(usize::MAX, 3), (String::new(), false, false));
+        assert_eq!(page(0, 0), (String::new(), false, false));
     }
 }

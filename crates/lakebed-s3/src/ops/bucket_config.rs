@@ -3,13 +3,19 @@
 
 use http::{Method, StatusCode};
 
+use super::acl::{is_canned, no_grants};
 use super::buckets::may_know;
-use super::list_objects::{of_bucket, write_owner};
+use super::get_tagging::tag_set;
+use super::listing::{of_bucket, write_owner};
 use crate::call::Call;
 use crate::error::{Code, S3Error};
 use crate::operation::{Needs, Operation};
+use crate::payload::document;
 use crate::reply::{self, Reply};
-use crate::xml::Writer;
+use crate::xml::{Element, Writer};
+
+/// The longest document read.
+const LONGEST_DOCUMENT: usize = 64 << 10;
 
 /// What a GET finds.
 enum Answer {
@@ -55,10 +61,14 @@ pub(crate) fn is_known(name: &str) -> bool {
     matches!(name, "location" | "acl" | "tagging" | "ownershipControls") || answer(name).is_some()
 }
 
+/// The one a request names.
+fn named(call: &Call) -> Option<&str> {
+    call.query.pairs().map(|(name, _)| name).find(|name| is_known(name))
+}
+
 impl Operation for GetBucketConfig {
     fn parse(call: &Call) -> Result<Self, S3Error> {
-        let name = call.query.pairs().map(|(name, _)| name).find(|name| is_known(name));
-        Ok(Self(name.unwrap_or_default().to_owned()))
+        Ok(Self(named(call).unwrap_or_default().to_owned()))
     }
 
     fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
@@ -67,12 +77,12 @@ impl Operation for GetBucketConfig {
 
     async fn run(self, call: Call) -> Reply {
         let repository = call.catalog().repository(&call.repository()?).await?;
-        let document = match self.0.as_str() {
+        let answer = match self.0.as_str() {
             "location" => {
                 let region = &call.s3.config().region;
                 let mut xml = Writer::result("LocationConstraint");
                 if region != "us-east-1" {
-                    xml.raw(region);
+                    xml.inner(region);
                 }
                 xml.finish("LocationConstraint")
             }
@@ -83,15 +93,7 @@ impl Operation for GetBucketConfig {
                 xml.finish("OwnershipControls")
             }
             "tagging" if repository.metadata.is_empty() => return Err(S3Error::of(Code::NoSuchTagSet)),
-            "tagging" => {
-                let mut xml = Writer::result("Tagging");
-                xml.open("TagSet");
-                for (key, value) in &repository.metadata {
-                    xml.open("Tag").text("Key", key).text("Value", value).close("Tag");
-                }
-                xml.close("TagSet");
-                xml.finish("Tagging")
-            }
+            "tagging" => tag_set(repository.metadata.iter()),
             name => match answer(name) {
                 Some(Answer::None(code)) => return Err(S3Error::of(code)),
                 Some(Answer::Empty(root)) => Writer::result(root).finish(root),
@@ -103,7 +105,7 @@ impl Operation for GetBucketConfig {
                 None => return Err(S3Error::of(Code::ERRLakeFSNotSupported)),
             },
         };
-        of_bucket(&call, document)
+        of_bucket(&call, answer)
     }
 }
 
@@ -135,23 +137,29 @@ impl Operation for SetBucketConfig {
 
     async fn run(self, mut call: Call) -> Reply {
         call.catalog().repository(&call.repository()?).await?;
-        if call.parts.method == Method::DELETE {
-            return Ok(reply::empty(StatusCode::NO_CONTENT));
-        }
-        if call.query.has("acl") && super::acl::is_canned(&call)? {
-            return Ok(reply::empty(StatusCode::OK));
-        }
-        if call.query.has("versioning") {
-            let body = crate::payload::document(&mut call, 64 << 10).await?;
-            let asked = crate::xml::Element::parse(&body, "VersioningConfiguration")?;
-            if asked.child("Status").is_some_and(|status| status.text().trim() == "Suspended") {
-                return Ok(reply::empty(StatusCode::OK));
+        let is_delete = call.parts.method == Method::DELETE;
+        match named(&call).unwrap_or_default() {
+            "acl" if !is_delete => {
+                if is_canned(&call)? {
+                    return Ok(reply::empty(StatusCode::OK));
+                }
+                Err(no_grants())
             }
-            return Err(S3Error::new(
-                Code::NotImplemented,
-                "Buckets are not versioned the way of S3: commits are the versions.",
-            ));
+            "versioning" if !is_delete => {
+                let body = document(&mut call, LONGEST_DOCUMENT).await?;
+                let asked = Element::parse(&body, "VersioningConfiguration")?;
+                if asked.child("Status").is_some_and(|status| status.text().trim() == "Suspended") {
+                    return Ok(reply::empty(StatusCode::OK));
+                }
+                Err(S3Error::new(
+                    Code::NotImplemented,
+                    "Buckets are not versioned the way of S3: commits are the versions.",
+                ))
+            }
+            // What every bucket has cannot be deleted.
+            "acl" | "versioning" | "location" => Err(S3Error::of(Code::ERRLakeFSNotSupported)),
+            _ if is_delete => Ok(reply::empty(StatusCode::NO_CONTENT)),
+            _ => Err(S3Error::of(Code::ERRLakeFSNotSupported)),
         }
-        Err(S3Error::of(Code::ERRLakeFSNotSupported))
     }
 }

@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, StatusCode};
 use lakebed_auth::{AuthError, Permission};
-use lakebed_catalog::{ErrorKind, PageRequest, Repository};
+use lakebed_catalog::{ErrorKind, PageRequest};
 
-use super::list_objects::write_owner;
+use super::listing::write_owner;
 use crate::auth::date_time;
 use crate::call::Call;
 use crate::error::{Code, S3Error};
@@ -23,7 +23,10 @@ pub(crate) struct ListBuckets {
     after: String,
     /// All, if the client says nothing.
     most: Option<usize>,
+    /// Buckets of another region are asked for: there are none.
     elsewhere: bool,
+    /// Clients that ask by region are told the region.
+    with_region: bool,
 }
 
 impl Operation for ListBuckets {
@@ -48,6 +51,7 @@ impl Operation for ListBuckets {
             prefix: query.get("prefix").unwrap_or_default().to_owned(),
             after,
             most,
+            with_region: query.has("bucket-region"),
             elsewhere: query.get("bucket-region").is_some_and(|region| region != call.s3.config().region),
         })
     }
@@ -64,9 +68,10 @@ impl Operation for ListBuckets {
             Err(denied @ AuthError::Denied { .. }) => Some(denied),
             Err(error) => return Err(error.into()),
         };
-        let mut shown: Vec<Repository> = Vec::new();
-        let mut more = false;
-        let mut any = false;
+        let mut xml = Writer::result("ListAllMyBucketsResult");
+        write_owner(&mut xml, &call, "Owner");
+        xml.open("Buckets");
+        let (mut shown, mut last, mut more) = (0usize, None, false);
         let mut page = PageRequest { prefix: self.prefix.clone(), after: self.after, amount: 1000 };
         'pages: loop {
             if self.elsewhere {
@@ -74,19 +79,27 @@ impl Operation for ListBuckets {
             }
             let found = call.catalog().list_repositories(&page, "").await?;
             for repository in found.items {
+                let name = repository.id.as_str();
                 if refusal.is_some() {
-                    let read = Permission::repository("fs:ReadRepository", repository.id.as_str());
-                    match auth.authorize(principal, &read).await {
-                        Ok(()) => any = true,
+                    match auth.authorize(principal, &Permission::repository("fs:ReadRepository", name)).await
+                    {
+                        Ok(()) => {}
                         Err(AuthError::Denied { .. }) => continue,
                         Err(error) => return Err(error.into()),
                     }
                 }
-                if self.most.is_some_and(|most| shown.len() >= most) {
+                if self.most.is_some_and(|most| shown >= most) {
                     more = true;
                     break 'pages;
                 }
-                shown.push(repository);
+                xml.open("Bucket").text("Name", name);
+                xml.text("CreationDate", &date_time::iso(repository.created));
+                if self.with_region {
+                    xml.text("BucketRegion", &call.s3.config().region);
+                }
+                xml.close("Bucket");
+                shown += 1;
+                last = Some(repository.id);
             }
             if !found.has_more {
                 break;
@@ -94,20 +107,13 @@ impl Operation for ListBuckets {
             page.after = found.next_offset;
         }
         if let Some(refusal) = refusal
-            && !any
+            && shown == 0
         {
             return Err(refusal.into());
         }
-        let mut xml = Writer::result("ListAllMyBucketsResult");
-        write_owner(&mut xml, &call, "Owner");
-        xml.open("Buckets");
-        for repository in &shown {
-            xml.open("Bucket").text("Name", repository.id.as_str());
-            xml.text("CreationDate", &date_time::iso(repository.created)).close("Bucket");
-        }
         xml.close("Buckets");
-        if more && let Some(last) = shown.last() {
-            xml.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(last.id.as_str()));
+        if more && let Some(last) = &last {
+            xml.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(last.as_str()));
         }
         if !self.prefix.is_empty() {
             xml.text("Prefix", &self.prefix);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use lakebed_auth::Permission;
 use lakebed_blocks::ByteRange;
 use lakebed_catalog::{EntryBytes, EntryView, Repository};
@@ -42,6 +42,15 @@ impl Version {
                 .parse()
                 .map(Self::Commit)
                 .map_err(|_| S3Error::of(Code::NoSuchVersion).with("VersionId", id)),
+        }
+    }
+
+    /// Names the commit on the answer.
+    pub(crate) fn echo(&self, headers: &mut HeaderMap) {
+        if let Self::Commit(id) = self
+            && let Ok(id) = HeaderValue::from_str(&id.to_hex())
+        {
+            headers.insert(VERSION_ID, id);
         }
     }
 }
@@ -145,7 +154,7 @@ impl Operation for GetObject {
         match conditions::of_read(request, entry.checksum, entry.mtime_secs, now) {
             Outcome::Holds => {}
             Outcome::NotModified => {
-                let mut headers = http::HeaderMap::new();
+                let mut headers = HeaderMap::new();
                 stored::validators(&entry, &mut headers);
                 return Err(S3Error::of(Code::NotModified).with_headers(headers));
             }
@@ -154,18 +163,19 @@ impl Operation for GetObject {
             }
         }
         let mut response = Response::new(AnswerBody::empty());
-        let (wanted, parts_count) = self.wanted(&call, &entry)?;
-        let with_checksums = matches!(wanted, Wanted::Whole)
-            && request
-                .get(CHECKSUM_MODE)
-                .is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"));
-        stored::all(&entry, with_checksums, response.headers_mut());
+        let Selection { wanted, parts_count, checksums } = self.select(&call, &entry)?;
+        stored::all(&entry, response.headers_mut());
+        if request.get(CHECKSUM_MODE).is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED")) {
+            checksums.show(&entry, response.headers_mut());
+        }
         let part = match wanted {
             Wanted::Whole => ByteRange { start: 0, end: entry.size },
             Wanted::Part(part) => {
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                let text = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), entry.size);
-                if let Ok(value) = HeaderValue::from_str(&text) {
+                // An empty part has no first and last byte.
+                if let Some(last) = part.end.checked_sub(1).filter(|last| *last >= part.start)
+                    && let Ok(value) = format!("bytes {}-{last}/{}", part.start, entry.size).parse()
+                {
                     response.headers_mut().insert(header::CONTENT_RANGE, value);
                 }
                 part
@@ -176,11 +186,7 @@ impl Operation for GetObject {
         if let Some(count) = parts_count {
             headers.insert(PARTS_COUNT, HeaderValue::from(count));
         }
-        if let Version::Commit(id) = &self.version
-            && let Ok(id) = HeaderValue::from_str(&id.to_hex())
-        {
-            headers.insert(VERSION_ID, id);
-        }
+        self.version.echo(headers);
         for (query, name) in OVERRIDES {
             if let Some(value) = call.query.get(query) {
                 let value = HeaderValue::from_bytes(value.as_bytes())
@@ -201,27 +207,57 @@ impl Operation for GetObject {
     }
 }
 
+/// What of an object is answered.
+struct Selection {
+    wanted: Wanted,
+    /// With `partNumber`: how many parts there are.
+    parts_count: Option<usize>,
+    checksums: Checksums,
+}
+
+/// Which checksums go with what is answered.
+enum Checksums {
+    /// Those of the object.
+    Whole,
+    /// That of a part: header and value.
+    Part((String, String)),
+    /// None is known of a range.
+    None,
+}
+
+impl Checksums {
+    fn show(&self, entry: &EntryView<'_>, headers: &mut HeaderMap) {
+        match self {
+            Self::Whole => stored::checksums(entry, headers),
+            Self::Part((name, value)) => stored::send(name, value, headers),
+            Self::None => {}
+        }
+    }
+}
+
 impl GetObject {
-    /// Which bytes are wanted; with `partNumber`, also of how many parts.
-    fn wanted(&self, call: &Call, entry: &EntryView<'_>) -> Result<(Wanted, Option<usize>), S3Error> {
+    fn select(&self, call: &Call, entry: &EntryView<'_>) -> Result<Selection, S3Error> {
         let Some(number) = self.part else {
             let header = call.header(header::RANGE);
             let counts = conditions::range_counts(call.headers(), entry.checksum, entry.mtime_secs);
-            return Ok((range::wanted(header.filter(|_| counts), entry.size), None));
+            let wanted = range::wanted(header.filter(|_| counts), entry.size);
+            let checksums = if wanted == Wanted::Whole { Checksums::Whole } else { Checksums::None };
+            return Ok(Selection { wanted, parts_count: None, checksums });
         };
-        let table = part_table(entry);
-        let whole = ByteRange { start: 0, end: entry.size };
-        match (&table, number) {
-            (None, 1) => Ok((Wanted::Part(whole), None)),
-            (Some(table), number) => match table.part(number) {
-                Some(part) => {
-                    let range = ByteRange { start: part.start, end: part.start + part.size };
-                    Ok((Wanted::Part(range), Some(table.count())))
-                }
-                None => Err(S3Error::of(Code::InvalidPartNumber)),
-            },
-            (None, _) => Err(S3Error::of(Code::InvalidPartNumber)),
-        }
+        let Some(table) = part_table(entry) else {
+            // An object that was not put in parts is its own first.
+            if number != 1 {
+                return Err(S3Error::of(Code::InvalidPartNumber));
+            }
+            let wanted = Wanted::Part(ByteRange { start: 0, end: entry.size });
+            return Ok(Selection { wanted, parts_count: None, checksums: Checksums::Whole });
+        };
+        let part = table.part(number).ok_or_else(|| S3Error::of(Code::InvalidPartNumber))?;
+        Ok(Selection {
+            wanted: Wanted::Part(ByteRange { start: part.start, end: part.start + part.size }),
+            parts_count: Some(table.count()),
+            checksums: part.checksum.map_or(Checksums::None, Checksums::Part),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The operations, by noun.
 
+pub(crate) mod absent;
 pub(crate) mod acl;
 pub(crate) mod attributes;
 pub(crate) mod bucket_config;
@@ -7,5 +8,6 @@ pub(crate) mod buckets;
 pub(crate) mod get;
 pub(crate) mod get_tagging;
 pub(crate) mod list_objects;
+pub(crate) mod listing;
 mod ref_level;
 pub(crate) mod versions;

@@ -6,7 +6,9 @@
 //! names that begin with one another are held.
 
 use lakebed_catalog::{Catalog, CatalogError, ErrorKind, PageRequest};
-use lakebed_core::{BranchId, RepositoryId};
+use lakebed_core::{BranchId, RefExpr, RepositoryId};
+
+use crate::call::is_no_ref;
 
 /// Names read from the catalog at once.
 const BATCH: usize = 1000;
@@ -27,7 +29,7 @@ pub(crate) async fn branches(
             match catalog.branch(repository, &branch).await {
                 Ok(branch) if !branch.hidden => order.hold(name.to_owned()),
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::BranchNotFound | ErrorKind::NotABranch) => {}
+                Err(error) if is_no_ref(error.kind()) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -45,6 +47,21 @@ pub(crate) async fn branches(
             return Ok(order.finish());
         }
         page.after = found.next_offset;
+    }
+}
+
+/// Whether a name is a tag, a commit or an expression: a level of its own though it is not listed. A branch that is not
+/// listed is hidden.
+pub(crate) async fn is_unlisted(
+    catalog: &Catalog,
+    repository: &RepositoryId,
+    name: &str,
+) -> Result<bool, CatalogError> {
+    let Ok(expr) = name.parse::<RefExpr>() else { return Ok(false) };
+    match catalog.resolve(repository, &expr).await {
+        Ok(_) => Ok(!catalog.is_branch(repository, name).await?),
+        Err(error) if error.kind() == ErrorKind::AmbiguousRef || is_no_ref(error.kind()) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

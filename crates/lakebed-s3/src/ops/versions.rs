@@ -1,22 +1,32 @@
-//! `ListObjectVersions`: every object in its one current version (`s3-gateway` §8.10). History is read by naming
-//! commits, as refs in keys or as `versionId`.
+//! Versions of objects (`s3-gateway` §8.10): buckets are not versioned the way of S3, so every object has one version,
+//! `null`. What was before is read by commit.
 
-use super::list_objects::{Shape, may_list, write_versions};
+use super::listing::{Keys, Shape, find, may_list, of_bucket, write_lines};
 use crate::call::Call;
 use crate::error::S3Error;
 use crate::operation::{Needs, Operation};
 use crate::reply::Reply;
+use crate::xml::Writer;
 
 /// `GET /bucket?versions`
 pub(crate) struct ListObjectVersions {
     shape: Shape,
-    marker: String,
+    key_marker: String,
+    version_marker: String,
 }
 
 impl Operation for ListObjectVersions {
     fn parse(call: &Call) -> Result<Self, S3Error> {
-        let marker = call.query.get("key-marker").unwrap_or_default().to_owned();
-        Ok(Self { shape: Shape::parse(call)?, marker })
+        let of = |name: &str| call.query.get(name).unwrap_or_default().to_owned();
+        let (key_marker, version_marker) = (of("key-marker"), of("version-id-marker"));
+        if key_marker.is_empty() && !version_marker.is_empty() {
+            return Err(S3Error::argument(
+                "version-id-marker",
+                &version_marker,
+                "A version-id marker cannot be specified without a key marker.",
+            ));
+        }
+        Ok(Self { shape: Shape::parse(call)?, key_marker, version_marker })
     }
 
     fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
@@ -24,6 +34,17 @@ impl Operation for ListObjectVersions {
     }
 
     async fn run(self, call: Call) -> Reply {
-        write_versions(&call, &self.shape, &self.marker).await
+        let Self { shape, key_marker, version_marker } = &self;
+        let found = find(&call, shape, key_marker).await?;
+        let mut xml = Writer::result("ListVersionsResult");
+        xml.text("Name", call.place.bucket().unwrap_or_default());
+        xml.text("Prefix", &shape.show(&shape.prefix)).text("KeyMarker", &shape.show(key_marker));
+        xml.text("VersionIdMarker", version_marker);
+        if let Some(next) = found.next() {
+            xml.text("NextKeyMarker", &shape.show(next)).text("NextVersionIdMarker", "null");
+        }
+        shape.write_tail(found.more, &mut xml);
+        write_lines(&mut xml, &call, shape, &found.lines, Keys::Versions)?;
+        of_bucket(&call, xml.finish("ListVersionsResult"))
     }
 }

@@ -55,7 +55,7 @@ impl Writer {
     }
 
     /// Text inside the element that is open.
-    pub(crate) fn raw(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn inner(&mut self, text: &str) -> &mut Self {
         escape(&mut self.out, text);
         self
     }
