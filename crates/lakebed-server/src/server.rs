@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -14,8 +13,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::{Router, leftover};
-use lakebed_http::AnswerBody;
+use crate::Router;
+use crate::linger::Lingering;
 
 /// Where and within which limits the server listens.
 #[derive(Clone, Debug)]
@@ -109,9 +108,12 @@ impl Server {
             };
             let _ = stream.set_nodelay(true);
             let router = self.router.clone();
-            let service = service_fn(move |request: Request<Incoming>| {
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let router = router.clone();
-                async move { Ok::<_, Infallible>(answer(&router, request).await) }
+                let (parts, body) = request.into_parts();
+                let body = Lingering::new(body, &parts.headers);
+                let request = hyper::Request::from_parts(parts, body);
+                async move { Ok::<_, Infallible>(router.answer(request).await) }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
@@ -128,21 +130,4 @@ impl Server {
             tracing::warn!("requests still in flight were broken off");
         }
     }
-}
-
-/// Answers a request, and takes in what its handler did not read of the body.
-async fn answer(router: &Router, request: Request<Incoming>) -> Response<AnswerBody> {
-    // A client that waits to be told to go on has sent nothing; over HTTP/2 the stream ends by itself.
-    let sends_anyway = !request.headers().contains_key(header::EXPECT);
-    let kept = request.version() <= Version::HTTP_11;
-    let (parts, body) = request.into_parts();
-    let (body, mut rest) = leftover::lend(body);
-    let mut response = router.answer(Request::from_parts(parts, body)).await;
-    if kept
-        && let Ok(rest) = rest.try_recv()
-        && !(sends_anyway && leftover::drain(rest).await)
-    {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
