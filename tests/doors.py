@@ -1,17 +1,18 @@
-"""Both doors over plain sockets: one connection a thread, S3 requests signed by botocore. An answer, or NoAnswer."""
+"""Both doors over plain connections: REST with Basic auth, S3 with signatures. One `Door` for each thread.
+
+Nothing is ever sent twice. A request without a whole answer raises `NoAnswer`: it may have happened or not. Standard
+library only.
+"""
 import base64
 import http.client
 import json
+import socket
 import urllib.parse
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
 from lakebed_server import KEY, SECRET
+from sigv4 import Signer, escape, query_string
 
 BASIC = "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
-SIGNER = S3SigV4Auth(Credentials(KEY, SECRET), "s3", "us-east-1")
 
 
 class NoAnswer(Exception):
@@ -21,24 +22,26 @@ class NoAnswer(Exception):
 class Door:
     """A client of one thread."""
 
-    def __init__(self, port):
-        self.port, self.connection = port, None
+    def __init__(self, port, timeout=60):
+        self.port, self.timeout, self.connection = port, timeout, None
+        self.host = f"127.0.0.1:{port}"
+        self.signer = Signer(KEY, SECRET)
 
-    def send(self, method, url, body, headers):
+    def send(self, method, url, body=None, headers=None):
+        """(status, content, headers)."""
         try:
             if self.connection is None:
-                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            self.connection.request(method, url, body=body, headers=headers)
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
+                self.connection.connect()
+                self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connection.request(method, url, body=body, headers=headers or {})
             answer = self.connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise NoAnswer(str(error)) from error
-        if answer.getheader("Connection", "").lower() == "close":
+            raise NoAnswer(f"{method} {url}: {error!r}") from error
+        if answer.will_close:
             self.close()
-        # Too much contention, or an outcome that the server does not know either.
-        if answer.status in (429, 503):
-            raise NoAnswer(f"{answer.status}: {content[:200]}")
         return answer.status, content, answer.headers
 
     def close(self):
@@ -46,24 +49,22 @@ class Door:
             self.connection.close()
         self.connection = None
 
-    def rest(self, method, at, body=None, **query):
+    def rest(self, method, at, body=None, headers=None, **query):
         """(status, decoded body) of a REST call."""
-        url = "/api/v1" + at + ("?" + urllib.parse.urlencode(query) if query else "")
-        headers = {"Authorization": BASIC}
+        url = "/api/v1" + at + ("?" + urllib.parse.urlencode(query, doseq=True) if query else "")
+        sent = {"Authorization": BASIC}
         if isinstance(body, bytes):
-            headers["Content-Type"] = "application/octet-stream"
+            sent["Content-Type"] = "application/octet-stream"
         elif body is not None:
-            body, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
-        status, content, answered = self.send(method, url, body, headers)
+            body, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
+        status, content, answered = self.send(method, url, body, sent | (headers or {}))
         is_json = "json" in answered.get("Content-Type", "") and content
         return status, json.loads(content) if is_json else content
 
-    def s3(self, method, at, body=b"", query=None, headers=None):
-        """(status, content, headers) of a signed S3 call."""
-        url = f"http://127.0.0.1:{self.port}/" + urllib.parse.quote(at, safe="/~")
-        if query:
-            url += "?" + urllib.parse.urlencode(query)
-        request = AWSRequest(method, url, data=body, headers=headers or {})
-        SIGNER.add_auth(request)
-        prepared = request.prepare()
-        return self.send(method, prepared.url.removeprefix(f"http://127.0.0.1:{self.port}"), body, dict(prepared.headers))
+    def s3(self, method, at, body=b"", query=None, headers=None, payload=None):
+        """(status, content, headers) of a signed S3 call on `bucket/key`. `payload` is the word to send in
+        `x-amz-content-sha256` instead of the body's hash."""
+        path = "/" + escape(at, "/")
+        signed = self.signer.headers(method, self.host, path, query, body if payload is None else payload, headers)
+        url = path + ("?" + query_string(query) if query else "")
+        return self.send(method, url, body if body or method in ("PUT", "POST") else None, signed)

@@ -66,10 +66,18 @@ auth:
         self.process = None
 
     def start(self):
+        self.launch()
+        return self.wait_until_ready()
+
+    def launch(self):
+        """Starts the process; it does not serve yet."""
         out = open(self.log, "ab")
         command = [*self.wrap, str(binary()), "run", "--config", str(self.config)]
         env = {k: v for k, v in os.environ.items() if not k.startswith(("LAKEFS_", "LAKEBED_"))}
         self.process = subprocess.Popen(command, stdout=out, stderr=out, env=env, start_new_session=True)
+        out.close()
+
+    def wait_until_ready(self):
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

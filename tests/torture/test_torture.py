@@ -1,14 +1,70 @@
-"""The short form of `make torture`."""
-import pathlib
+"""The short form of `make torture`, and the proof that it would notice what it is about."""
+import os
 import random
-import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from torture import torture  # noqa: E402
+import pytest
+
+from history import Lost
+from lake import AT
+from torture import torture
+
+SEED = int(os.environ.get("LAKEBED_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(tmp_path):
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}: torture.py --kills 4 --writers 64 --seed {seed}")
-    done = torture(tmp_path / "lake", kills=4, writers=64, seed=seed)
-    assert done["acknowledged"] > 500 and done["merges"] > 0, done
+    print(f"LAKEBED_SEED={SEED}")
+    done = torture(tmp_path / "lake", kills=4, writers=64, seed=SEED)
+    print(done)
+    assert done["commits on main"] > 1 and done["merges into trunk"] > 1 and done["acknowledged"] > 200, done
+
+
+def ok(answer):
+    assert answer[0] in (200, 201, 204), answer
+    return answer[1]
+
+
+def head(door, branch, back=""):
+    return ok(door.rest("GET", f"{AT}/refs/{branch}{back}/commits", amount=1))["results"][0]["id"]
+
+
+def lose_a_write(door):
+    path = ok(door.rest("GET", f"{AT}/refs/main/objects/ls"))["results"][0]["path"]
+    ok(door.rest("DELETE", f"{AT}/branches/main/objects", path=path))
+
+
+def bring_back_a_delete(door):
+    listed = {one["path"] for one in ok(door.rest("GET", f"{AT}/refs/main/objects/ls", amount=1000))["results"]}
+    absent = next(f"w{writer:02}/{n}" for writer in range(99) if writer % 3 != 2 for n in range(7) if f"w{writer:02}/{n}" not in listed)
+    ok(door.rest("POST", f"{AT}/branches/main/objects", b"back again", path=absent))
+
+
+def lose_a_commit(door):
+    ok(door.rest("PUT", f"{AT}/branches/main/hard_reset", ref=head(door, "main", "~1")))
+
+
+def lose_a_merge(door):
+    ok(door.rest("PUT", f"{AT}/branches/trunk/hard_reset", ref=head(door, "trunk", "~1")))
+
+
+def commit_unasked(door):
+    ok(door.rest("POST", f"{AT}/branches/main/commits", {"message": "unasked", "allow_empty": True}))
+
+
+def lose_staged_changes(door):
+    ok(door.rest("PUT", f"{AT}/branches/main", {"type": "reset"}))
+
+
+def lose_a_branch(door):
+    branches = ok(door.rest("GET", f"{AT}/branches", amount=1000))["results"]
+    for branch in branches:
+        if branch["id"] not in ("main", "trunk"):
+            ok(door.rest("DELETE", f"{AT}/branches/{branch['id']}"))
+
+
+SPOILED = [lose_a_write, bring_back_a_delete, lose_a_commit, lose_a_merge, commit_unasked, lose_staged_changes, lose_a_branch]
+
+
+@pytest.mark.parametrize("spoil", SPOILED, ids=lambda spoil: spoil.__name__)
+def test_the_judge_notices(tmp_path, spoil):
+    with pytest.raises(Lost):
+        torture(tmp_path / "lake", kills=1, writers=12, seed=SEED, pause=(2.0, 2.0), before_check=spoil)

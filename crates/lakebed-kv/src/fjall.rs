@@ -69,6 +69,18 @@ fn failed(error: &fjall::Error) -> KvError {
     KvError::Engine(error.to_string().into())
 }
 
+/// Makes the names of the engine's directories durable. It flushes its files and most names itself, but not those of its
+/// keyspaces.
+fn flush_names(path: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::File::open(entry.path())?.sync_all()?;
+        }
+    }
+    std::fs::File::open(path)?.sync_all()
+}
+
 impl FjallKv {
     /// Opens or makes the engine in a directory. Fails if another process has it open.
     pub fn open(path: &Path, config: FjallConfig) -> Result<Self, KvError> {
@@ -91,6 +103,8 @@ impl FjallKv {
         };
         let rows = database.keyspace("rows", options).map_err(|error| failed(&error))?;
         let marks = database.keyspace("marks", options).map_err(|error| failed(&error))?;
+        flush_names(path)
+            .map_err(|error| KvError::Engine(format!("cannot flush '{}': {error}", path.display()).into()))?;
         let sequence = match marks.get(SEQUENCE_KEY).map_err(|error| failed(&error))? {
             Some(value) => value.as_ref().try_into().map_or(0, u64::from_le_bytes),
             None => 0,

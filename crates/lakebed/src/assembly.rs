@@ -1,6 +1,7 @@
 //! Wires engines, catalog and doors together, and takes them apart in the right order.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
@@ -18,6 +19,24 @@ use crate::config::{Blockstore, Database, Settings};
 /// The version of the REST API we speak, as clients compare it.
 const API_VERSION: &str = "1.84.0";
 
+/// Makes a directory with its parents, and their names durable: what is stored in it rests on them.
+pub(crate) fn create_directory(path: &Path) -> std::io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let mut made: Vec<&Path> = path.ancestors().take_while(|at| !at.exists()).collect();
+    std::fs::create_dir_all(&path)?;
+    if made.is_empty() {
+        // Made at an earlier start, perhaps by one that did not come to this.
+        made.push(&path);
+    }
+    for parent in made.iter().filter_map(|at| at.parent()) {
+        match std::fs::File::open(parent) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            opened => opened?.sync_all()?,
+        }
+    }
+    Ok(())
+}
+
 /// Engines and what stands on them.
 pub(crate) struct Lake {
     kv: Arc<dyn Kv>,
@@ -31,7 +50,7 @@ impl Lake {
     pub(crate) fn open(settings: &Settings) -> Result<Self, Failure> {
         let kv: Arc<dyn Kv> = match &settings.database {
             Database::Local(path) => {
-                std::fs::create_dir_all(path).map_err(|error| {
+                create_directory(path).map_err(|error| {
                     format!("database.local.path: cannot create '{}': {error}", path.display())
                 })?;
                 Arc::new(FjallKv::open(path, FjallConfig::default())?)
@@ -40,7 +59,7 @@ impl Lake {
         };
         let blocks: Arc<dyn BlockStore> = match &settings.blockstore {
             Blockstore::Local(path) => {
-                std::fs::create_dir_all(path).map_err(|error| {
+                create_directory(path).map_err(|error| {
                     format!("blockstore.local.path: cannot create '{}': {error}", path.display())
                 })?;
                 Arc::new(LocalStore::open(path)?)

@@ -54,15 +54,18 @@ pub(crate) fn secret_key(directory: &Path) -> Result<String, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(format!("cannot read '{}': {error}", path.display()).into()),
     }
-    std::fs::create_dir_all(directory)
+    crate::assembly::create_directory(directory)
         .map_err(|error| format!("cannot create '{}': {error}", directory.display()))?;
     let mut random = [0; 32];
     SystemEntropy.fill(&mut random);
     let secret = random.iter().fold(String::new(), |all, byte| all + &format!("{byte:02x}"));
-    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+    // Whole or not at all, and never lost: without it every stored credential is unreadable.
+    let begun = directory.join("secret_key.new");
+    let mut file =
+        std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&begun)?;
     file.write_all(secret.as_bytes())?;
-    // Losing it would make every stored credential unreadable.
     file.sync_all()?;
+    std::fs::rename(&begun, &path)?;
     std::fs::File::open(directory)?.sync_all()?;
     Ok(secret)
 }

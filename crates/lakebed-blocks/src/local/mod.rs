@@ -103,6 +103,12 @@ impl LocalStore {
         let tree = Arc::new(Tree::open(root).map_err(io_error("open the store's root"))?);
         let log =
             Log::open(&own.join("log"), tree.clone(), flusher.clone()).map_err(io_error("replay the log"))?;
+        // The names of the store's own directories: what is in them rests on them.
+        for directory in [&*own, root] {
+            File::open(directory)
+                .and_then(|opened| opened.sync_all())
+                .map_err(io_error("flush the store's directory"))?;
+        }
         let log = Arc::new(log);
         let placer = Placer { tree: tree.clone(), log: log.clone(), flusher: flusher.clone() };
         let uploads = Uploads::new(placer.clone());
