@@ -62,7 +62,7 @@ class Door:
         """(status, content, headers) of a signed S3 call."""
         url = f"http://127.0.0.1:{self.port}/" + urllib.parse.quote(at, safe="/~")
         if query:
-            url += "?" + urllib.parse.urlencode(query)
+            url += "?" + urllib.parse.urlencode(query, quote_via=urllib.parse.quote)
         request = AWSRequest(method, url, data=body, headers=headers or {})
         SIGNER.add_auth(request)
         prepared = request.prepare()

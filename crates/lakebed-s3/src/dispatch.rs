@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, header};
 
 use crate::call::Call;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::operation::perform;
 use crate::ops;
 use crate::place::Place;
@@ -96,7 +96,9 @@ async fn bucket(call: Call, sub: Option<&str>) -> Reply {
         (&Method::GET, None | Some("list-type")) => match call.query.get("list-type") {
             None | Some("" | "1") => perform::<ops::list_objects::ListObjects>(call).await,
             Some("2") => perform::<ops::list_objects::ListObjectsV2>(call).await,
-            Some(other) => Err(S3Error::argument("list-type", other, "list-type must be 2.")),
+            Some(_) => {
+                Err(S3Error::new(Code::BadRequest, "list-type must be 2, or absent for the first version."))
+            }
         },
         (&Method::GET, Some("versions")) => perform::<ops::versions::ListObjectVersions>(call).await,
         (&Method::GET, Some(name)) if ops::bucket_config::is_known(name) => {

@@ -37,6 +37,7 @@ codes! {
     AccessForbidden 403 "CORSResponse: This CORS request is not allowed.",
     AuthorizationHeaderMalformed 400 "The authorization header is malformed.",
     AuthorizationQueryParametersError 400 "The query parameters of the signature are incomplete or malformed.",
+    BadRequest 400 "The request is malformed.",
     BadDigest 400 "The Content-MD5 you specified did not match what we received.",
     BucketAlreadyOwnedByYou 409 "The bucket exists already, and you own it.",
     BucketNotEmpty 409 "The bucket you tried to delete is not empty.",
@@ -207,9 +208,15 @@ impl S3Error {
             xml.text("BucketName", bucket);
         }
         xml.text("Resource", scene.resource).text("Region", scene.region);
-        xml.text("RequestId", scene.request_id).text("HostId", "");
+        xml.text("RequestId", scene.request_id).text("HostId", &host_id(scene.request_id));
         xml.finish("Error")
     }
+}
+
+/// What clients pass on to support beside the request's id, and expect to be there: 16 digits, made of that id.
+fn host_id(request_id: &str) -> String {
+    let digits = request_id.bytes().filter(u8::is_ascii_hexdigit).take(16);
+    digits.map(|digit| char::from(digit.to_ascii_uppercase())).collect()
 }
 
 impl From<CatalogError> for S3Error {

@@ -2,6 +2,7 @@
 //!
 //! [`Server::bind`] takes the port, [`Server::run`] serves until told to stop, then lets the requests in flight finish.
 
+mod linger;
 mod metrics;
 mod page;
 mod router;

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::Router;
+use crate::linger::Lingering;
 
 /// Where and within which limits the server listens.
 #[derive(Clone, Debug)]
@@ -109,6 +110,9 @@ impl Server {
             let router = self.router.clone();
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let router = router.clone();
+                let (parts, body) = request.into_parts();
+                let body = Lingering::new(body, &parts.headers);
+                let request = hyper::Request::from_parts(parts, body);
                 async move { Ok::<_, Infallible>(router.answer(request).await) }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
