@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
 use lakebed_auth::Auth;
 use lakebed_catalog::Catalog;
 use lakebed_core::Entropy;
+use lakebed_http::{AnswerBody, BoxError, InBody};
 
 use crate::call::Call;
 use crate::config::RestConfig;
@@ -16,7 +17,6 @@ use crate::reply;
 use crate::router::Router;
 use crate::routes;
 use crate::usage::Usage;
-use lakebed_http::{AnswerBody, BoxError, InBody};
 
 /// Where the API begins.
 const PREFIX: &str = "/api/v1";
@@ -74,7 +74,9 @@ impl Rest {
         let is_head = *request.method() == Method::HEAD;
         let mut response = self.answer(request).await;
         if is_head && (response.status().is_client_error() || response.status().is_server_error()) {
+            // No body, and so nothing of a kind.
             *response.body_mut() = AnswerBody::empty();
+            response.headers_mut().remove(header::CONTENT_TYPE);
         }
         let headers = response.headers_mut();
         if !is_head {

@@ -213,10 +213,14 @@ impl S3Error {
     }
 }
 
-/// What clients pass on to support beside the request's id, and expect to be there: 16 digits, made of that id.
+/// 16 digits, as clients' logs are used to: another face of the request's id.
 fn host_id(request_id: &str) -> String {
-    let digits = request_id.bytes().filter(u8::is_ascii_hexdigit).take(16);
-    digits.map(|digit| char::from(digit.to_ascii_uppercase())).collect()
+    request_id
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(16)
+        .map(|digit| digit.to_ascii_uppercase())
+        .collect()
 }
 
 impl From<CatalogError> for S3Error {

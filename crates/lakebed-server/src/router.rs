@@ -95,7 +95,7 @@ impl Router {
                     .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
                 response
             }
-            "/logout" => logout(),
+            "/logout" => logout(&parts.method),
             _ => text(
                 StatusCode::NOT_FOUND,
                 "text/plain; charset=utf-8",
@@ -109,12 +109,18 @@ impl Router {
 const AFTER_LOGOUT: &str = "/auth/login";
 
 /// Takes the session cookie away. Any method, as browsers and old links use it.
-fn logout() -> Response<AnswerBody> {
-    let page = format!("<a href=\"{AFTER_LOGOUT}\">Temporary Redirect</a>.\n\n");
-    let mut response = text(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", page);
+fn logout(method: &Method) -> Response<AnswerBody> {
+    let mut response = if *method == Method::GET {
+        let page = format!("<a href=\"{AFTER_LOGOUT}\">Temporary Redirect</a>.\n\n");
+        text(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", page)
+    } else {
+        let mut response = Response::new(AnswerBody::empty());
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        response
+    };
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, HeaderValue::from_static(AFTER_LOGOUT));
-    let gone = "internal_auth_session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; SameSite=Lax";
+    let gone = "internal_auth_session=gone; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; SameSite=Lax";
     headers.insert(header::SET_COOKIE, HeaderValue::from_static(gone));
     response
 }
