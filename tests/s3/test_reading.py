@@ -196,7 +196,7 @@ def test_an_object_whose_bytes_are_gone_is_told_from_one_that_never_was(server, 
     assert status == 200
     (server.directory / "data" / stat["physical_address"].removeprefix("local://")).unlink()
     status, content, _ = door.s3("GET", f"{repo}/main/o")
-    assert status == 410 and content.count(b"<Error>") == 1
+    assert (status, tree(content).findtext("Code"), content.count(b"<Error>")) == (410, "NoSuchVersion", 1)
     assert door.s3("HEAD", f"{repo}/main/o")[0] == 200
 
 
@@ -428,6 +428,8 @@ def test_a_bucket_names_its_region(repo, door):
     for query in ({}, {"list-type": "2"}, {"versions": ""}, {"location": ""}):
         assert door.s3("GET", repo, query=query)[2]["x-amz-bucket-region"] == "us-east-1"
     assert not tree(door.s3("GET", repo, query={"location": ""})[1]).text
+    missing = door.s3("GET", "no-such-repo", query={"list-type": "2"})
+    assert (*code(missing), missing[2]["x-amz-bucket-region"]) == (404, "NoSuchBucket", "us-east-1")
 
 
 @pytest.mark.parametrize(

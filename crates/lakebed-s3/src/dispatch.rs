@@ -100,6 +100,10 @@ async fn bucket(call: Call, sub: Option<&str>) -> Reply {
                 Err(S3Error::new(Code::BadRequest, "list-type must be 2, or absent for the first version."))
             }
         },
+        (&Method::GET, Some("events")) => Err(S3Error::new(
+            Code::NotImplemented,
+            "Changes are not listened to through the S3 API; use hooks of the REST API.",
+        )),
         (&Method::GET, Some("versions")) => perform::<ops::versions::ListObjectVersions>(call).await,
         (&Method::GET, Some(name)) if ops::bucket_config::is_known(name) => {
             perform::<ops::bucket_config::GetBucketConfig>(call).await
