@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     /// Operations that move one branch's head queue here, so that they need not compute twice (`protocol.md`,
     /// Publish). For speed only: correctness is in the transactions.
     queues: Mutex<HashMap<(Incarnation, BranchId), Weak<HeadQueue>>>,
+    /// Completions of one multipart upload wait for each other here, by the upload's key.
+    pub(crate) completions: Mutex<HashMap<Bytes, Weak<tokio::sync::Mutex<()>>>>,
     pub(crate) slice: Mutex<Slice>,
     pub(crate) sweep: Arc<Notify>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
@@ -86,6 +88,7 @@ impl Catalog {
                 repositories: Cache::new(DECODED_RECORDS),
                 branches: Cache::new(DECODED_RECORDS),
                 queues: Mutex::default(),
+                completions: Mutex::default(),
                 slice: Mutex::default(),
                 sweep: Arc::new(Notify::new()),
                 sweeper: Mutex::new(None),

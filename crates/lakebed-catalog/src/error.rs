@@ -89,6 +89,18 @@ pub enum CatalogError {
         /// The first conflicting paths, at most 100.
         paths: Vec<String>,
     },
+    /// A part other than the last is too small for a completion; nothing was changed.
+    #[error("part {number} has {size} bytes: every part but the last needs at least {least}")]
+    PartTooSmall {
+        /// Which part.
+        number: u32,
+        /// Its ETag.
+        etag: String,
+        /// Its bytes.
+        size: u64,
+        /// The fewest it could have.
+        least: u64,
+    },
     /// The key-value engine failed.
     #[error(transparent)]
     Kv(#[from] KvError),
@@ -117,6 +129,7 @@ impl CatalogError {
         match self {
             Self::Refused { kind, .. } => *kind,
             Self::Conflicts { .. } => ErrorKind::MergeConflict,
+            Self::PartTooSmall { .. } => ErrorKind::PartTooSmall,
             Self::Blocks(BlockError::Body(_)) => ErrorKind::Body,
             Self::Blocks(BlockError::NotFound(_)) => ErrorKind::ObjectGone,
             Self::Blocks(BlockError::Unsupported(_)) => ErrorKind::Unsupported,

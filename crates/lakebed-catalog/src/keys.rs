@@ -123,6 +123,18 @@ pub(crate) fn upload(r: &Incarnation, id: &str) -> Bytes {
     key(b'u', &[r.as_bytes(), id.as_bytes()])
 }
 
+/// Repository and id of the upload whose row has this key; `None` if it is another's.
+pub(crate) fn upload_of(key: &[u8]) -> Option<(Incarnation, &str)> {
+    let rest = key.strip_prefix(b"u")?;
+    let (r, id) = rest.split_at_checked(16)?;
+    Some((Incarnation::from_slice(r)?, std::str::from_utf8(id).ok()?))
+}
+
+/// Prefix of the open uploads of a repository.
+pub(crate) fn uploads(r: &Incarnation) -> Bytes {
+    key(b'u', &[r.as_bytes()])
+}
+
 /// Index of open uploads in the order S3 lists them: `<R>/<branch>/<path>\0<id>` -> id.
 pub(crate) fn upload_index(r: &Incarnation, order: &str) -> Bytes {
     key(b'i', &[r.as_bytes(), order.as_bytes()])

@@ -15,6 +15,7 @@ mod branches;
 mod catalog;
 mod commit_log;
 mod commits;
+mod completion;
 mod diffs;
 mod entry;
 mod error;
@@ -44,7 +45,8 @@ pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use records::{Branch, Commit, MergeOutcome, MergeSummary, Repository, Tag, Upload, UploadPart};
 pub use requests::{
-    BranchCreation, CommitRequest, CompletedPart, CopyRequest, DiffEntry, DiffKind, DiffMode, DiffRequest,
-    EntryDraft, ListRequest, ListedObject, LogRequest, MergeRequest, MergeStrategy, NewRepository, Page,
-    PageRequest, PickRequest, Precondition, ResetTarget, RevertRequest, StoredBody, WriteTicket,
+    BranchCreation, CommitRequest, CompletedPart, Completion, CopyRequest, DiffEntry, DiffKind, DiffMode,
+    DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeRequest, MergeStrategy,
+    NewRepository, Page, PageRequest, PickRequest, Precondition, ResetTarget, RevertRequest, StoredBody,
+    UploadTarget, UploadsRequest, WriteTicket,
 };

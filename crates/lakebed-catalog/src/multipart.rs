@@ -1,167 +1,203 @@
-//! Multipart uploads (`s3-gateway` §8; `protocol.md`, Multipart): a row says address, path and state; completing and
-//! aborting turn the same row, so exactly one of them wins.
+//! Multipart uploads (`s3-gateway` §8.8; `protocol.md`, Multipart): a row says address, path and state; parts have rows
+//! of their own. How an upload ends - completed, aborted, expired - is in `completion`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use lakebed_blocks::{BlockAddress, BlockError, ByteStream, StoredPart};
-use lakebed_core::{BranchId, Incarnation, ObjectPath, RepositoryId, Timestamp};
-use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Version, Write};
-use md5::{Digest, Md5};
+use lakebed_blocks::{BlockAddress, BlockError, ByteStream};
+use lakebed_core::{BranchId, Entropy, ObjectPath, RepositoryId, Timestamp};
+use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Version};
 
 use crate::catalog::Inner;
-use crate::publish::MOVE_ATTEMPTS;
-use crate::staging::Along;
+use crate::sweep::OUTCOME_LIFE_MILLIS;
 use crate::working::busy;
 use crate::{
-    Catalog, CatalogError, CompletedPart, Entry, EntryBytes, EntryDraft, ErrorKind, Precondition, Repository,
-    StoredBody, Upload, UploadPart, WriteTicket, keys, wire,
+    Catalog, CatalogError, EntryDraft, ErrorKind, Precondition, Repository, StoredBody, Upload, UploadPart,
+    UploadTarget, UploadsRequest, keys, wire,
 };
 
 /// S3's limit on parts of an upload.
 const MOST_PARTS: u32 = 10_000;
 
-/// Part rows read or deleted at once.
-const PART_PAGE: usize = 1000;
+/// Rows of parts or uploads read at once.
+pub(crate) const PAGE: usize = 1000;
 
-fn not_found(id: &str) -> CatalogError {
+/// How long an upload that nobody completes or aborts is kept.
+pub(crate) const UPLOAD_LIFE_MILLIS: i64 = 7 * 24 * 3600 * 1000;
+
+pub(crate) fn not_found(id: &str) -> CatalogError {
     CatalogError::refused(
         ErrorKind::UploadNotFound,
         format!("multipart upload '{id}' does not exist: it may have been aborted or completed"),
     )
 }
 
-fn index_order(branch: &str, path: &str, id: &str) -> String {
-    format!("{branch}/{path}\0{id}")
+/// What S3 lists uploads by.
+fn listed_key(row: &wire::UploadRow) -> String {
+    format!("{}/{}", row.branch, row.path)
 }
 
-struct Found {
-    repository: std::sync::Arc<Repository>,
-    row: wire::UploadRow,
-    version: Version,
+/// An id that sorts by time: the milliseconds, then randomness; 32 hex digits in all.
+fn fresh_id(now: Timestamp, entropy: &dyn Entropy) -> String {
+    let mut random = [0; 10];
+    entropy.fill(&mut random);
+    format!("{:012x}{}", now.millis().max(0) & 0xffff_ffff_ffff, hex::encode(random))
+}
+
+/// An upload's row as read.
+pub(crate) struct Found {
+    pub(crate) repository: Arc<Repository>,
+    pub(crate) row: wire::UploadRow,
+    pub(crate) version: Version,
 }
 
 impl Found {
-    fn address(&self) -> BlockAddress {
+    pub(crate) fn address(&self) -> BlockAddress {
         BlockAddress::in_namespace(&self.repository.storage_namespace, &self.row.address)
     }
 
-    fn key(&self) -> Bytes {
+    pub(crate) fn key(&self) -> Bytes {
         keys::upload(&self.repository.incarnation, &self.row.id)
     }
 
-    fn index_key(&self) -> Bytes {
-        let order = index_order(&self.row.branch, &self.row.path, &self.row.id);
+    pub(crate) fn index_key(&self) -> Bytes {
+        let order = format!("{}\0{}", listed_key(&self.row), self.row.id);
         keys::upload_index(&self.repository.incarnation, &order)
     }
 
-    fn upload(&self) -> Result<Upload, CatalogError> {
-        Ok(Upload {
-            id: self.row.id.clone(),
-            branch: self.row.branch.parse()?,
-            path: self.row.path.parse()?,
-            initiated: Timestamp::from_millis(self.row.initiated_ms),
-            draft: self.row.draft(),
-        })
+    pub(crate) fn upload(&self) -> Result<Upload, CatalogError> {
+        upload(&self.row)
+    }
+}
+
+fn upload(row: &wire::UploadRow) -> Result<Upload, CatalogError> {
+    Ok(Upload {
+        id: row.id.clone(),
+        branch: row.branch.parse()?,
+        path: row.path.parse()?,
+        initiated: Timestamp::from_millis(row.initiated_ms),
+        draft: row.draft(),
+        options: row.options.clone(),
+    })
+}
+
+/// A part as its row says it, by the number in its key.
+pub(crate) fn part(number: u32, row: &wire::PartRow) -> UploadPart {
+    UploadPart {
+        number,
+        size: row.size,
+        etag: row.md5.clone(),
+        modified: Timestamp::from_millis(row.modified_ms),
+        checksums: row.checksums.clone(),
     }
 }
 
 impl Inner {
-    async fn find_upload(&self, repository: &RepositoryId, id: &str) -> Result<Found, CatalogError> {
-        let (repository, _) = self.repository(repository).await?;
-        let row = self.kv.get(&keys::upload(&repository.incarnation, id)).await?;
-        let row = row.ok_or_else(|| not_found(id))?;
+    /// The upload's row, whatever its state. An id of another object is no upload of this one.
+    pub(crate) async fn find_upload(&self, target: &UploadTarget) -> Result<Found, CatalogError> {
+        let (repository, _) = self.repository(&target.repository).await?;
+        let row = self.kv.get(&keys::upload(&repository.incarnation, &target.id)).await?;
+        let row = row.ok_or_else(|| not_found(&target.id))?;
         let decoded: wire::UploadRow = wire::decode(&row.value, "upload")?;
+        if decoded.branch != target.branch.as_str() || decoded.path != target.path.as_str() {
+            return Err(not_found(&target.id));
+        }
         Ok(Found { repository, row: decoded, version: row.version })
     }
 
-    /// An upload that still takes parts.
-    async fn open_upload(&self, repository: &RepositoryId, id: &str) -> Result<Found, CatalogError> {
-        let found = self.find_upload(repository, id).await?;
-        if found.row.done.is_empty() { Ok(found) } else { Err(not_found(id)) }
+    /// An upload that was neither completed nor aborted.
+    pub(crate) async fn open_upload(&self, target: &UploadTarget) -> Result<Found, CatalogError> {
+        let found = self.find_upload(target).await?;
+        if found.row.is_open() { Ok(found) } else { Err(not_found(&target.id)) }
     }
 
-    async fn forget_parts(&self, r: &Incarnation, id: &str) -> Result<(), CatalogError> {
-        let range = KeyRange::prefix(&keys::upload_parts(r, id));
-        loop {
-            let rows = self.kv.scan(&range, PART_PAGE).await?;
-            let more = rows.len() == PART_PAGE;
-            let mut transaction = Transaction::new();
-            for row in rows {
-                transaction = transaction.delete(row.key);
-            }
-            if !transaction.writes.is_empty() {
-                self.kv.transact(transaction).await?;
-            }
-            if !more {
-                return Ok(());
-            }
-        }
+    /// An upload that still takes parts: the parts of one that is being completed stay as they are.
+    async fn collecting_upload(&self, target: &UploadTarget) -> Result<Found, CatalogError> {
+        let found = self.open_upload(target).await?;
+        if found.row.completing.is_empty() { Ok(found) } else { Err(not_found(&target.id)) }
     }
 }
 
 impl Catalog {
-    /// Begins an upload; the branch must be writable.
+    /// Begins an upload; the branch must be writable. `options` is what the edge wants to remember of the upload
+    /// itself.
     pub async fn create_upload(
         &self,
         repository: &RepositoryId,
         branch: &BranchId,
         path: &ObjectPath,
         draft: EntryDraft,
+        options: BTreeMap<String, String>,
     ) -> Result<Upload, CatalogError> {
         let inner = &self.inner;
         let ticket = self.begin_write(repository, branch, path, Precondition::None, false).await?;
+        let (repository, pin) = inner.pinned(repository).await?;
+        if repository.incarnation != ticket.incarnation {
+            return Err(crate::catalog::repository_not_found(&ticket.repository));
+        }
         let store_upload = inner.blocks.create_multipart(&ticket.address).await?;
-        let id = Incarnation::random(&*inner.entropy).to_string();
+        let now = inner.clock.now();
         let row = wire::UploadRow {
-            id,
+            id: fresh_id(now, &*inner.entropy),
             branch: branch.as_str().to_owned(),
             path: path.as_str().to_owned(),
             address: ticket.relative_address,
             store_upload,
-            initiated_ms: inner.clock.now().millis(),
+            initiated_ms: now.millis(),
             content_type: draft.content_type,
             metadata: draft.metadata,
             headers: draft.headers,
+            options,
+            branch_incarnation: ticket.branch_incarnation.as_bytes().to_vec(),
+            namespace: repository.storage_namespace.clone(),
             ..wire::UploadRow::default()
         };
-        let (repository, pin) = inner.pinned(repository).await?;
         let found = Found { repository, row, version: Version(0) };
+        let noted = now.plus_millis(UPLOAD_LIFE_MILLIS - OUTCOME_LIFE_MILLIS);
         let transaction = Transaction::new()
             .check(pin.0, pin.1)
             .put(found.key(), wire::encode(&found.row))
-            .put(found.index_key(), found.row.id.clone());
+            .put(found.index_key(), found.row.id.clone())
+            .put(keys::expiry(noted, &found.key()), "");
         match inner.kv.transact(transaction).await? {
             Outcome::Done(_) => found.upload(),
             Outcome::Refused(_) | Outcome::Unknown => Err(busy("create multipart upload")),
         }
     }
 
-    /// The upload; [`ErrorKind::UploadNotFound`] if it is unknown, done or aborted.
-    pub async fn upload(&self, repository: &RepositoryId, id: &str) -> Result<Upload, CatalogError> {
-        self.inner.open_upload(repository, id).await?.upload()
+    /// The upload; [`ErrorKind::UploadNotFound`] if it is unknown, another object's, done or aborted.
+    pub async fn upload(&self, target: &UploadTarget) -> Result<Upload, CatalogError> {
+        self.inner.open_upload(target).await?.upload()
     }
 
-    /// Streams a part into the store, durably, but does not record it yet.
-    pub async fn store_part(
-        &self,
-        repository: &RepositoryId,
-        id: &str,
-        number: u32,
-        body: ByteStream,
-    ) -> Result<(StoredBody, String), CatalogError> {
+    /// May parts be uploaded? The branch must (still) be writable and the upload collect parts. To be asked before the
+    /// body is read.
+    pub async fn begin_part(&self, target: &UploadTarget, number: u32) -> Result<Upload, CatalogError> {
         if !(1..=MOST_PARTS).contains(&number) {
             return Err(CatalogError::refused(
                 ErrorKind::Invalid,
-                format!("part number {number}: must be 1 to {MOST_PARTS}: validation error"),
+                format!("Part number must be an integer between 1 and {MOST_PARTS}, inclusive"),
             ));
         }
-        let found = self.inner.open_upload(repository, id).await?;
+        self.inner.writable(&target.repository, &target.branch, false).await?;
+        self.inner.collecting_upload(target).await?.upload()
+    }
+
+    /// Streams a part into the store, durably, but does not record it yet. Asks [`Catalog::begin_part`] first.
+    pub async fn store_part(
+        &self,
+        target: &UploadTarget,
+        number: u32,
+        body: ByteStream,
+    ) -> Result<(StoredBody, String), CatalogError> {
+        self.begin_part(target, number).await?;
+        let found = self.inner.collecting_upload(target).await?;
         let stored =
             self.inner.blocks.put_part(&found.address(), &found.row.store_upload, number, body).await;
         match stored {
             Ok((stored, tag)) => Ok((StoredBody { size: stored.size, md5: hex::encode(stored.md5) }, tag)),
-            Err(BlockError::NoSuchUpload(_)) => Err(not_found(id)),
+            Err(BlockError::NoSuchUpload(_)) => Err(not_found(&target.id)),
             Err(error) => Err(error.into()),
         }
     }
@@ -170,32 +206,29 @@ impl Catalog {
     /// number.
     pub async fn record_part(
         &self,
-        repository: &RepositoryId,
-        id: &str,
+        target: &UploadTarget,
         number: u32,
         stored: (StoredBody, String),
         checksums: BTreeMap<String, String>,
     ) -> Result<UploadPart, CatalogError> {
         let inner = &self.inner;
-        let found = inner.open_upload(repository, id).await?;
+        let found = inner.collecting_upload(target).await?;
         let (body, tag) = stored;
-        let modified = inner.clock.now();
         let row = wire::PartRow {
             size: body.size,
-            md5: body.md5.clone(),
+            md5: body.md5,
             tag,
-            modified_ms: modified.millis(),
-            checksums: checksums.clone(),
+            modified_ms: inner.clock.now().millis(),
+            checksums,
         };
-        // That the upload still exists is checked along: a part never outlives an abort.
+        // That the upload still collects is checked along: no part outlives an abort, and none changes under a
+        // completion.
         let transaction = Transaction::new()
-            .check(found.key(), Check::Exists)
-            .put(keys::upload_part(&found.repository.incarnation, id, number), wire::encode(&row));
+            .check(found.key(), Check::Version(found.version))
+            .put(keys::upload_part(&found.repository.incarnation, &target.id, number), wire::encode(&row));
         match inner.kv.transact(transaction).await? {
-            Outcome::Done(_) => {
-                Ok(UploadPart { number, size: body.size, etag: body.md5, modified, checksums })
-            }
-            Outcome::Refused(_) => Err(not_found(id)),
+            Outcome::Done(_) => Ok(part(number, &row)),
+            Outcome::Refused(_) => Err(not_found(&target.id)),
             Outcome::Unknown => Err(busy("upload part: its outcome is unknown")),
         }
     }
@@ -203,214 +236,74 @@ impl Catalog {
     /// Parts by number, after `after`, at most `amount`; and whether more follow.
     pub async fn list_parts(
         &self,
-        repository: &RepositoryId,
-        id: &str,
+        target: &UploadTarget,
         after: u32,
         amount: usize,
     ) -> Result<(Vec<UploadPart>, bool), CatalogError> {
         let inner = &self.inner;
-        let found = inner.open_upload(repository, id).await?;
+        let found = inner.open_upload(target).await?;
         let r = &found.repository.incarnation;
-        let mut range = KeyRange::prefix(&keys::upload_parts(r, id));
-        range.start = keys::upload_part(r, id, after.saturating_add(1));
+        let mut range = KeyRange::prefix(&keys::upload_parts(r, &target.id));
+        range.start = keys::upload_part(r, &target.id, after.saturating_add(1));
         let rows = inner.kv.scan(&range, amount + 1).await?;
         let more = rows.len() > amount;
-        let parts = rows.iter().take(amount).map(part).collect::<Result<_, _>>()?;
+        let damaged = || CatalogError::Damaged { what: "upload part" };
+        let mut parts = Vec::with_capacity(rows.len().min(amount));
+        for row in rows.iter().take(amount) {
+            let number = row.key.last_chunk().copied().map(u32::from_be_bytes).ok_or_else(damaged)?;
+            parts.push(part(number, &wire::decode(&row.value, "upload part")?));
+        }
         Ok((parts, more))
     }
 
-    /// Open uploads of a repository in order of (branch, path, id), after the text `branch/path\0id` (or
-    /// `branch/path`), at most `amount`; and whether more follow.
+    /// A page of a repository's open uploads; and whether more follow.
     pub async fn list_uploads(
         &self,
         repository: &RepositoryId,
-        after: Option<&str>,
-        amount: usize,
+        request: &UploadsRequest,
     ) -> Result<(Vec<Upload>, bool), CatalogError> {
         let inner = &self.inner;
         let (record, _) = inner.repository(repository).await?;
-        let mut range = KeyRange::prefix(&keys::upload_index(&record.incarnation, ""));
-        if let Some(after) = after {
-            let mut start = keys::upload_index(&record.incarnation, after).to_vec();
-            // Behind this very upload, or behind every upload of this path.
-            start.push(u8::from(!after.contains('\0')));
-            range.start = start.into();
+        let r = &record.incarnation;
+        let mut range = KeyRange::prefix(&keys::upload_index(r, &request.prefix));
+        if !request.after.is_empty() {
+            let after = match &request.after_id {
+                Some(id) => format!("{}\0{id}\0", request.after),
+                // Behind every upload of this very path.
+                None => format!("{}\u{1}", request.after),
+            };
+            range.start = range.start.max(keys::upload_index(r, &after));
         }
-        let rows = inner.kv.scan(&range, amount + 1).await?;
-        let more = rows.len() > amount;
-        let mut uploads = Vec::with_capacity(rows.len());
-        for row in rows.iter().take(amount) {
-            let id = std::str::from_utf8(&row.value)
-                .map_err(|_| CatalogError::Damaged { what: "upload index" })?;
-            match inner.open_upload(repository, id).await {
-                Ok(found) => uploads.push(found.upload()?),
-                Err(error) if error.kind() == ErrorKind::UploadNotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((uploads, more))
-    }
-
-    /// Joins parts and links the object. Repeating a successful completion within a day answers the same. Headers in
-    /// `headers` are added to those of the upload's draft.
-    pub async fn complete_upload(
-        &self,
-        repository: &RepositoryId,
-        id: &str,
-        parts: &[CompletedPart],
-        headers: BTreeMap<String, String>,
-        precondition: Precondition,
-    ) -> Result<Entry, CatalogError> {
-        let inner = &self.inner;
-        let mut found = inner.find_upload(repository, id).await?;
-        let named =
-            parts.iter().fold(String::new(), |all, part| all + &format!("{}:{};", part.number, part.etag));
-        if !found.row.done.is_empty() {
-            if found.row.completing != named {
-                return Err(not_found(id));
-            }
-            let entry = EntryBytes::from_bytes(found.row.done.into());
-            return Ok(entry.view().ok_or(CatalogError::Damaged { what: "upload" })?.to_entry());
-        }
-        if parts.is_empty() {
-            return Err(CatalogError::refused(
-                ErrorKind::Invalid,
-                "a completion names at least one part: validation error",
-            ));
-        }
-        let branch: BranchId = found.row.branch.parse()?;
-        let path: ObjectPath = found.row.path.parse()?;
-        let (stored, size, etag) = inner.match_parts(&found, parts).await?;
-        // Protected, read-only, gone, precondition: refused before the upload is turned.
-        let mut ticket: WriteTicket =
-            self.begin_write(repository, &branch, &path, precondition, false).await?;
-        ticket.relative_address.clone_from(&found.row.address);
-        ticket.address = found.address();
-        if found.row.completing != named {
-            found.row.completing.clone_from(&named);
-            let turn = Transaction::new()
-                .check(found.key(), Check::Version(found.version))
-                .put(found.key(), wire::encode(&found.row));
-            match inner.kv.transact(turn).await? {
-                Outcome::Done(version) => found.version = version,
-                Outcome::Refused(_) => return Err(not_found(id)),
-                Outcome::Unknown => return Err(busy("complete multipart upload")),
-            }
-        }
-        match inner.blocks.complete_multipart(&ticket.address, &found.row.store_upload, &stored).await {
-            Ok(()) => {}
-            Err(BlockError::NoSuchUpload(_)) => return Err(not_found(id)),
-            Err(error) => return Err(error.into()),
-        }
-        let mut draft = found.row.draft();
-        draft.headers.extend(headers);
-        (draft.size, draft.checksum, draft.mtime) = (size, etag, Some(inner.clock.now()));
-        let preview = Entry {
-            address: ticket.relative_address.clone(),
-            size: draft.size,
-            checksum: draft.checksum.clone(),
-            mtime_secs: inner.clock.now().secs(),
-            content_type: draft.content_type.clone(),
-            metadata: draft.metadata.clone(),
-            headers: draft.headers.clone(),
-        };
-        found.row.done = preview.encode().as_bytes().to_vec();
-        found.row.done_ms = inner.clock.now().millis();
-        let along = Along {
-            checks: vec![(found.key(), Check::Version(found.version))],
-            writes: vec![
-                (found.key(), Write::Put(wire::encode(&found.row))),
-                (found.index_key(), Write::Delete),
-                // Repeated completions are answered for a day.
-                (keys::expiry(inner.clock.now(), &found.key()), Write::Put(Bytes::new())),
-            ],
-        };
-        let address = ticket.relative_address.clone();
-        let entry = inner.stage_entry(&ticket, address, draft, &along).await?;
-        inner.forget_parts(&found.repository.incarnation, id).await?;
-        Ok(entry)
-    }
-
-    /// Drops an upload.
-    pub async fn abort_upload(&self, repository: &RepositoryId, id: &str) -> Result<(), CatalogError> {
-        let inner = &self.inner;
-        for _ in 0..MOVE_ATTEMPTS {
-            let found = inner.open_upload(repository, id).await?;
-            let transaction = Transaction::new()
-                .check(found.key(), Check::Version(found.version))
-                .delete(found.key())
-                .delete(found.index_key());
-            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
-                // The row is turned: whoever completes now fails. What is left in the store is ours to drop.
-                match inner.blocks.abort_multipart(&found.address(), &found.row.store_upload).await {
-                    Ok(()) | Err(BlockError::NoSuchUpload(_)) => {}
-                    Err(error) => return Err(error.into()),
+        let mut uploads = Vec::new();
+        loop {
+            let rows = inner.kv.scan(&range, PAGE.min(request.amount + 1)).await?;
+            let Some(last) = rows.last() else { return Ok((uploads, false)) };
+            range.start = successor_of(&last.key);
+            let wanted: Vec<Bytes> = rows
+                .iter()
+                .map(|row| match std::str::from_utf8(&row.value) {
+                    Ok(id) => Ok(keys::upload(r, id)),
+                    Err(_) => Err(CatalogError::Damaged { what: "upload index" }),
+                })
+                .collect::<Result<_, _>>()?;
+            for row in inner.kv.get_many(&wanted).await?.into_iter().flatten() {
+                let row: wire::UploadRow = wire::decode(&row.value, "upload")?;
+                // One that ended since the index was read is simply not there.
+                if !row.is_open() {
+                    continue;
                 }
-                return inner.forget_parts(&found.repository.incarnation, id).await;
+                if uploads.len() == request.amount {
+                    return Ok((uploads, true));
+                }
+                uploads.push(upload(&row)?);
             }
         }
-        Err(busy("abort multipart upload"))
     }
 }
 
-fn part(row: &lakebed_kv::Row) -> Result<UploadPart, CatalogError> {
-    let damaged = || CatalogError::Damaged { what: "upload part" };
-    let at = row.key.len().checked_sub(4).ok_or_else(damaged)?;
-    let number = row.key[at..].try_into().map(u32::from_be_bytes).map_err(|_| damaged())?;
-    let decoded: wire::PartRow = wire::decode(&row.value, "upload part")?;
-    Ok(UploadPart {
-        number,
-        size: decoded.size,
-        etag: decoded.md5,
-        modified: Timestamp::from_millis(decoded.modified_ms),
-        checksums: decoded.checksums,
-    })
-}
-
-impl Inner {
-    /// The stored parts a completion names, their size together and the ETag of the whole:
-    /// `md5(concatenated part MD5s)-N`.
-    async fn match_parts(
-        &self,
-        found: &Found,
-        parts: &[CompletedPart],
-    ) -> Result<(Vec<StoredPart>, u64, String), CatalogError> {
-        if parts.windows(2).any(|pair| pair[0].number >= pair[1].number) {
-            return Err(CatalogError::refused(
-                ErrorKind::InvalidPartOrder,
-                "parts must be named in ascending order of their numbers",
-            ));
-        }
-        let mut stored = Vec::with_capacity(parts.len());
-        let mut size = 0;
-        let mut md5 = Md5::new();
-        for chunk in parts.chunks(PART_PAGE) {
-            let r = &found.repository.incarnation;
-            let wanted: Vec<Bytes> =
-                chunk.iter().map(|part| keys::upload_part(r, &found.row.id, part.number)).collect();
-            for (named, row) in chunk.iter().zip(self.kv.get_many(&wanted).await?) {
-                let invalid = || {
-                    CatalogError::refused(
-                        ErrorKind::InvalidPart,
-                        format!(
-                            "part {} was not uploaded, or its ETag is not '{}'",
-                            named.number, named.etag
-                        ),
-                    )
-                };
-                let row = row.ok_or_else(invalid)?;
-                let decoded: wire::PartRow = wire::decode(&row.value, "upload part")?;
-                if decoded.md5 != named.etag {
-                    return Err(invalid());
-                }
-                let digest =
-                    hex::decode(&decoded.md5).map_err(|_| CatalogError::Damaged { what: "upload part" })?;
-                md5.update(&digest);
-                size += decoded.size;
-                stored.push(StoredPart { number: named.number, tag: decoded.tag, size: decoded.size });
-            }
-        }
-        let etag = format!("{}-{}", hex::encode(md5.finalize()), parts.len());
-        Ok((stored, size, etag))
-    }
+/// The first key behind this one.
+fn successor_of(key: &Bytes) -> Bytes {
+    let mut next = key.to_vec();
+    next.push(0);
+    next.into()
 }

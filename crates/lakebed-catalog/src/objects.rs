@@ -121,8 +121,9 @@ impl Inner {
         ticket: &WriteTicket,
         address: String,
         draft: EntryDraft,
-        along: &Along,
+        mut along: Along,
     ) -> Result<Entry, CatalogError> {
+        along.branch = Some(ticket.branch_incarnation);
         let (entry, bytes) = self.entry(address, draft, &ticket.path)?;
         let target = (&ticket.repository, &ticket.branch, &ticket.path);
         let make = |_| Ok(Change::Put(bytes.clone()));
@@ -131,7 +132,7 @@ impl Inner {
         if repository.incarnation != ticket.incarnation {
             return Err(crate::catalog::repository_not_found(&ticket.repository));
         }
-        self.stage(target, &ticket.precondition, ticket.force, along, &make, false).await?;
+        self.stage(target, &ticket.precondition, ticket.force, &along, &make, false).await?;
         Ok(entry)
     }
 }
@@ -197,6 +198,7 @@ impl Catalog {
     ) -> Result<WriteTicket, CatalogError> {
         let inner = &self.inner;
         let Writable { repository: record, state } = inner.writable(repository, branch, force).await?;
+        let branch_incarnation = state.incarnation;
         if precondition != Precondition::None {
             let entry = inner.working_entry_of(&record, branch.as_str(), path, state).await?;
             check_precondition(&precondition, entry.as_ref(), path)?;
@@ -206,6 +208,7 @@ impl Catalog {
             repository: repository.clone(),
             incarnation: record.incarnation,
             branch: branch.clone(),
+            branch_incarnation,
             path: path.clone(),
             address: BlockAddress::in_namespace(&record.storage_namespace, &relative_address),
             relative_address,
@@ -229,7 +232,7 @@ impl Catalog {
     /// Stages an entry for the bytes at the ticket's address: one atomic, durable step.
     pub async fn link(&self, ticket: WriteTicket, draft: EntryDraft) -> Result<Entry, CatalogError> {
         let address = ticket.relative_address.clone();
-        self.inner.stage_entry(&ticket, address, draft, &Along::default()).await
+        self.inner.stage_entry(&ticket, address, draft, Along::default()).await
     }
 
     /// Stages an entry for an address given by the client: issued by [`Catalog::issue_address`] (signature and age are
@@ -247,7 +250,7 @@ impl Catalog {
             self.check_scheme(address)?;
             address.to_owned()
         };
-        self.inner.stage_entry(&ticket, kept, draft, &Along::default()).await
+        self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }
 
     /// A signed address inside the namespace for a client that writes the bytes itself.
@@ -267,7 +270,7 @@ impl Catalog {
         self.check_scheme(address)?;
         let repository = self.repository(&ticket.repository).await?;
         let kept = relative(&repository.storage_namespace, address).unwrap_or(address).to_owned();
-        self.inner.stage_entry(&ticket, kept, draft, &Along::default()).await
+        self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }
 
     fn check_scheme(&self, address: &str) -> Result<(), CatalogError> {
@@ -343,6 +346,25 @@ impl Catalog {
         self.inner.blocks.copy(&source.full_address(&namespace), &ticket.address).await?;
         let mut draft = replace.unwrap_or_else(|| source.to_draft());
         (draft.size, draft.checksum, draft.mtime) = (source.size, source.checksum, None);
+        self.link(ticket, draft).await
+    }
+
+    /// Stages an entry for the bytes of another one at the ticket's path: shared within a repository, since objects
+    /// never change; copied from another repository. Size and checksum are the source's.
+    pub async fn link_copy(
+        &self,
+        ticket: WriteTicket,
+        source_repository: &Repository,
+        source: &Entry,
+        mut draft: EntryDraft,
+    ) -> Result<Entry, CatalogError> {
+        (draft.size, draft.checksum) = (source.size, source.checksum.clone());
+        if source_repository.incarnation == ticket.incarnation {
+            let address = source.address.clone();
+            return self.inner.stage_entry(&ticket, address, draft, Along::default()).await;
+        }
+        let from = source.full_address(&source_repository.storage_namespace);
+        self.inner.blocks.copy(&from, &ticket.address).await?;
         self.link(ticket, draft).await
     }
 

@@ -114,6 +114,8 @@ pub struct Upload {
     pub initiated: Timestamp,
     /// What the object will say of itself (size and checksum are filled in on completion).
     pub draft: EntryDraft,
+    /// What the edge wants to remember of the upload, and not of the object.
+    pub options: BTreeMap<String, String>,
 }
 
 /// A part that was uploaded.

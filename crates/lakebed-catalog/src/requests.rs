@@ -72,6 +72,14 @@ pub enum Precondition {
     Exists,
     /// No object with this checksum (`If-None-Match: <etag>`).
     Differs(String),
+    /// An object of this many bytes.
+    Size(u64),
+    /// An object modified in this second (Unix time).
+    ModifiedAt(i64),
+    /// All of these.
+    All(Vec<Precondition>),
+    /// At least one of these.
+    Any(Vec<Precondition>),
 }
 
 /// Permission to write one object, from [`crate::Catalog::begin_write`].
@@ -83,6 +91,8 @@ pub struct WriteTicket {
     pub incarnation: Incarnation,
     /// The branch.
     pub branch: BranchId,
+    /// Its incarnation when the ticket was given.
+    pub branch_incarnation: Incarnation,
     /// The path.
     pub path: ObjectPath,
     /// Where the bytes go: a fresh address in the namespace.
@@ -338,6 +348,32 @@ pub struct DiffEntry {
     pub entry: Option<EntryBytes>,
 }
 
+/// Names a multipart upload as clients do: an id counts only for the object it was begun for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadTarget {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// The branch it will be linked on.
+    pub branch: BranchId,
+    /// The path it will be linked at.
+    pub path: ObjectPath,
+    /// Its id.
+    pub id: String,
+}
+
+/// A page of open multipart uploads, in order of `<branch>/<path>`, then of the time they were begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UploadsRequest {
+    /// Only those whose `<branch>/<path>` starts with this.
+    pub prefix: String,
+    /// Only those behind this `<branch>/<path>`.
+    pub after: String,
+    /// Those of `after` itself that were begun behind the upload of this id count, too.
+    pub after_id: Option<String>,
+    /// At most this many.
+    pub amount: usize,
+}
+
 /// A part named by the client when it completes a multipart upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompletedPart {
@@ -345,6 +381,17 @@ pub struct CompletedPart {
     pub number: u32,
     /// ETag as given, unquoted.
     pub etag: String,
+}
+
+/// What makes a multipart upload an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// The parts, in ascending order; at least one.
+    pub parts: Vec<CompletedPart>,
+    /// The fewest bytes of a part that is not the last.
+    pub least_part_bytes: u64,
+    /// What must hold of the path.
+    pub precondition: Precondition,
 }
 
 impl Entry {

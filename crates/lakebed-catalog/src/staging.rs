@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lakebed_core::{BranchId, ObjectPath, RepositoryId};
+use lakebed_core::{BranchId, Incarnation, ObjectPath, RepositoryId};
 use lakebed_kv::{Check, Outcome, Transaction, Write};
 
 use crate::branch_state::BranchState;
@@ -29,6 +29,8 @@ pub(crate) enum Change {
 /// Further checks and writes that happen in the transaction of a staged write.
 #[derive(Default)]
 pub(crate) struct Along {
+    /// The branch must still be this one: a name taken again is another branch.
+    pub(crate) branch: Option<Incarnation>,
     pub(crate) checks: Vec<(Raw, Check)>,
     pub(crate) writes: Vec<(Raw, Write)>,
 }
@@ -88,6 +90,12 @@ impl Inner {
         let (repository, branch, path) = target;
         for _ in 0..WRITE_ATTEMPTS {
             let Writable { repository, state } = self.writable(repository, branch, force).await?;
+            if along.branch.is_some_and(|expected| expected != state.incarnation) {
+                return Err(CatalogError::refused(
+                    ErrorKind::BranchNotFound,
+                    format!("branch '{branch}' not found: it was deleted meanwhile"),
+                ));
+            }
             let row = keys::row(&state.current, path.as_bytes());
             let mut transaction = Transaction::new();
             let change = if read_modify || *precondition != Precondition::None {
@@ -220,8 +228,27 @@ pub(crate) fn check_precondition(
         (Precondition::Absent, Some(_)) => failed("an object exists"),
         (Precondition::Differs(etag), Some(view)) if view.checksum == etag => failed("the ETag matches"),
         (Precondition::Matches(etag), Some(view)) if view.checksum != etag => failed("the ETag differs"),
-        (Precondition::Matches(_) | Precondition::Exists, None) => {
-            Err(CatalogError::refused(ErrorKind::ObjectNotFound, format!("object '{path}' not found")))
+        (Precondition::Size(size), Some(view)) if view.size != *size => failed("the size differs"),
+        (Precondition::ModifiedAt(secs), Some(view)) if view.mtime_secs != *secs => {
+            failed("the modification time differs")
+        }
+        (
+            Precondition::Matches(_)
+            | Precondition::Exists
+            | Precondition::Size(_)
+            | Precondition::ModifiedAt(_),
+            None,
+        ) => Err(CatalogError::refused(ErrorKind::ObjectNotFound, format!("object '{path}' not found"))),
+        (Precondition::All(all), _) => all.iter().try_for_each(|each| check_precondition(each, entry, path)),
+        (Precondition::Any(any), _) => {
+            let mut refusal = Ok(());
+            for each in any {
+                match check_precondition(each, entry, path) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => refusal = Err(error),
+                }
+            }
+            refusal
         }
         _ => Ok(()),
     }

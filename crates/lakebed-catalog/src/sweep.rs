@@ -20,7 +20,7 @@ use crate::{Catalog, CatalogError, keys, wire};
 const BATCH: usize = 256;
 
 /// How long the outcome of a publish or of a completed upload is kept for whoever did not hear it.
-const OUTCOME_LIFE_MILLIS: i64 = 24 * 3600 * 1000;
+pub(crate) const OUTCOME_LIFE_MILLIS: i64 = 24 * 3600 * 1000;
 
 /// How often the sweeper looks without being called.
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -102,7 +102,13 @@ impl Inner {
             let mut transaction = Transaction::new();
             for row in &rows {
                 let target = row.key.slice(keys::EXPIRING_AT..);
-                transaction = transaction.delete(target).delete(row.key.clone());
+                if keys::upload_of(&target).is_some() {
+                    // Parts go with it, and whether its time has come depends on its state.
+                    self.expire_upload(&target).await?;
+                } else {
+                    transaction = transaction.delete(target);
+                }
+                transaction = transaction.delete(row.key.clone());
             }
             self.kv.transact(transaction).await?;
             if rows.len() < BATCH {
@@ -140,6 +146,7 @@ impl Inner {
                     break;
                 }
             }
+            self.drop_uploads(&r).await?;
             for range in keys::of_repository(&r) {
                 self.delete_range(range).await?;
             }
@@ -149,7 +156,7 @@ impl Inner {
     }
 
     /// Deletes every row of a range, a bounded batch at a time.
-    async fn delete_range(&self, mut range: KeyRange) -> Result<(), CatalogError> {
+    pub(crate) async fn delete_range(&self, mut range: KeyRange) -> Result<(), CatalogError> {
         loop {
             let rows = self.kv.scan(&range, BATCH).await?;
             let Some(last) = rows.last().map(|row| row.key.clone()) else { return Ok(()) };

@@ -143,14 +143,25 @@ pub(crate) struct UploadRow {
     pub(crate) metadata: BTreeMap<String, String>,
     #[prost(btree_map = "string, string", tag = "9")]
     pub(crate) headers: BTreeMap<String, String>,
-    /// Numbers and ETags of the parts being joined; non-empty = completing.
-    #[prost(string, tag = "10")]
-    pub(crate) completing: String,
+    /// Digest of the numbers and ETags of the parts being joined; non-empty = completing.
+    #[prost(bytes = "vec", tag = "10")]
+    pub(crate) completing: Vec<u8>,
     /// The entry made; non-empty = done.
     #[prost(bytes = "vec", tag = "11")]
     pub(crate) done: Vec<u8>,
     #[prost(int64, tag = "12")]
     pub(crate) done_ms: i64,
+    #[prost(btree_map = "string, string", tag = "13")]
+    pub(crate) options: BTreeMap<String, String>,
+    /// The incarnation of the branch it was begun on.
+    #[prost(bytes = "vec", tag = "14")]
+    pub(crate) branch_incarnation: Vec<u8>,
+    /// What is left of it is being removed.
+    #[prost(bool, tag = "15")]
+    pub(crate) aborted: bool,
+    /// What the address is relative to.
+    #[prost(string, tag = "16")]
+    pub(crate) namespace: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -46,6 +46,7 @@ pub struct AnswerBody(Inner);
 enum Inner {
     Whole(Option<Bytes>),
     Stream { stream: ByteStream, remaining: u64 },
+    Open(Option<ByteStream>),
 }
 
 impl AnswerBody {
@@ -64,6 +65,11 @@ impl AnswerBody {
     pub fn stream(stream: ByteStream, length: u64) -> Self {
         Self(Inner::Stream { stream, remaining: length })
     }
+
+    /// The bytes of a stream of which nobody knows yet how many there will be.
+    pub fn open(stream: ByteStream) -> Self {
+        Self(Inner::Open(Some(stream)))
+    }
 }
 
 impl Body for AnswerBody {
@@ -76,6 +82,14 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
             Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Open(open) => {
+                let Some(stream) = open else { return Poll::Ready(None) };
+                let next = std::task::ready!(stream.poll_next_unpin(context));
+                if next.is_none() {
+                    *open = None;
+                }
+                Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
+            }
             Inner::Stream { stream, remaining } => stream.poll_next_unpin(context).map(|next| {
                 next.map(|chunk| {
                     chunk.map(|bytes| {
@@ -91,6 +105,7 @@ impl Body for AnswerBody {
         match &self.0 {
             Inner::Whole(bytes) => bytes.is_none(),
             Inner::Stream { remaining, .. } => *remaining == 0,
+            Inner::Open(stream) => stream.is_none(),
         }
     }
 
@@ -98,6 +113,7 @@ impl Body for AnswerBody {
         SizeHint::with_exact(match &self.0 {
             Inner::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
             Inner::Stream { remaining, .. } => *remaining,
+            Inner::Open(_) => return SizeHint::default(),
         })
     }
 }

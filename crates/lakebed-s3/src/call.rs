@@ -26,6 +26,8 @@ pub(crate) struct Call {
     pub payload: Payload,
     /// The body, until it is taken.
     pub body: Option<InBody>,
+    /// What the answer's `x-amz-request-id` says.
+    pub request_id: String,
 }
 
 impl Call {
@@ -65,6 +67,18 @@ impl Call {
     /// The object's path. A key that only names a ref has none: there is no such object.
     pub(crate) fn path(&self) -> Result<ObjectPath, S3Error> {
         path(self.key()?)
+    }
+
+    /// What a write names. A repository that is not there is said before a branch or path that cannot be.
+    pub(crate) async fn target(&self) -> Result<(RepositoryId, BranchId, ObjectPath), S3Error> {
+        let repository = self.repository()?;
+        match (self.branch(), self.path()) {
+            (Ok(branch), Ok(path)) => Ok((repository, branch, path)),
+            (branch, path) => {
+                self.catalog().repository(&repository).await?;
+                Ok((repository, branch?, path?))
+            }
+        }
     }
 
     /// Asks for permissions, all of them.

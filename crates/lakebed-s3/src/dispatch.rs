@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, header};
 
 use crate::call::Call;
+use crate::copy_source::COPY_SOURCE;
 use crate::error::{Code, S3Error};
 use crate::operation::perform;
 use crate::ops;
@@ -104,6 +105,8 @@ async fn bucket(call: Call, sub: Option<&str>) -> Reply {
             Code::NotImplemented,
             "Changes are not listened to through the S3 API; use hooks of the REST API.",
         )),
+        (&Method::GET, Some("uploads")) => perform::<ops::list_uploads::ListMultipartUploads>(call).await,
+        (&Method::POST, Some("delete")) => perform::<ops::delete_many::DeleteObjects>(call).await,
         (&Method::GET, Some("versions")) => perform::<ops::versions::ListObjectVersions>(call).await,
         (&Method::GET, Some(name)) if ops::bucket_config::is_known(name) => {
             perform::<ops::bucket_config::GetBucketConfig>(call).await
@@ -123,6 +126,7 @@ async fn bucket(call: Call, sub: Option<&str>) -> Reply {
 
 async fn object(call: Call, sub: Option<&str>) -> Reply {
     let method = call.parts.method.clone();
+    let is_copy = call.headers().contains_key(COPY_SOURCE);
     match (&method, sub) {
         (&Method::GET | &Method::HEAD, None) => perform::<ops::get::GetObject>(call).await,
         (&Method::GET, Some("acl")) => perform::<ops::acl::GetObjectAcl>(call).await,
@@ -130,6 +134,20 @@ async fn object(call: Call, sub: Option<&str>) -> Reply {
         (&Method::GET, Some("tagging")) => perform::<ops::get_tagging::GetObjectTagging>(call).await,
         (&Method::GET, Some("torrent" | "legal-hold" | "retention")) => {
             perform::<ops::absent::GetAbsent>(call).await
+        }
+        (&Method::PUT, None) if is_copy => perform::<ops::copy::CopyObject>(call).await,
+        (&Method::PUT, None) => perform::<ops::put::PutObject>(call).await,
+        (&Method::DELETE, None) => perform::<ops::delete::DeleteObject>(call).await,
+        (&Method::POST, Some("uploads")) => perform::<ops::uploads::CreateMultipartUpload>(call).await,
+        (&Method::PUT, Some("uploadId")) if is_copy => {
+            perform::<ops::upload_part::UploadPartCopy>(call).await
+        }
+        (&Method::PUT, Some("uploadId")) => perform::<ops::upload_part::UploadPart>(call).await,
+        (&Method::GET, Some("uploadId")) => perform::<ops::list_uploads::ListParts>(call).await,
+        (&Method::POST, Some("uploadId")) => perform::<ops::complete::CompleteMultipartUpload>(call).await,
+        (&Method::DELETE, Some("uploadId")) => perform::<ops::uploads::AbortMultipartUpload>(call).await,
+        (&Method::PUT | &Method::DELETE, Some("tagging")) => {
+            perform::<ops::put_tagging::SetObjectTagging>(call).await
         }
         (&Method::PUT, Some("acl")) => perform::<ops::acl::PutObjectAcl>(call).await,
         (&Method::POST, None) => Ok(reply::empty(StatusCode::METHOD_NOT_ALLOWED)),

@@ -34,21 +34,17 @@ macro_rules! codes {
 
 codes! {
     AccessDenied 403 "Access Denied.",
-    AccessForbidden 403 "CORSResponse: This CORS request is not allowed.",
     AuthorizationHeaderMalformed 400 "The authorization header is malformed.",
     AuthorizationQueryParametersError 400 "The query parameters of the signature are incomplete or malformed.",
     BadRequest 400 "The request is malformed.",
     BadDigest 400 "The Content-MD5 you specified did not match what we received.",
     BucketAlreadyOwnedByYou 409 "The bucket exists already, and you own it.",
-    BucketNotEmpty 409 "The bucket you tried to delete is not empty.",
     ConditionalRequestConflict 409 "A conflicting conditional operation is currently in progress against this resource. Try again.",
     ERRLakeFSNotSupported 405 "This operation is not supported.",
-    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size.",
     EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size.",
     ErrNoSuchBucketPossibleAPIEndpoint 404 "Repository \"api\" not found; this can happen if your endpoint URL mistakenly ends in \"/api/v1\".",
     ErrReadOnlyRepository 403 "The repository is read-only.",
     ErrWriteToProtectedBranch 403 "The branch is protected: write to another branch and merge it.",
-    ExpiredToken 400 "The provided token has expired.",
     IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header.",
     InternalError 500 "We encountered an internal error. Please try again.",
     InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.",
@@ -56,29 +52,23 @@ codes! {
     InvalidBucketName 400 "The specified bucket is not valid.",
     InvalidChunkSizeError 403 "A chunk of the body is malformed.",
     InvalidDigest 400 "The Content-MD5 you specified is not valid.",
-    InvalidLocationConstraint 400 "The specified location constraint is not valid.",
     InvalidPart 400 "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
     InvalidPartNumber 416 "The requested partnumber is not satisfiable.",
     InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number.",
-    InvalidPolicyDocument 400 "The content of the form does not meet the conditions specified in the policy document.",
     InvalidRange 416 "The requested range is not satisfiable.",
     InvalidRequest 400 "Invalid request.",
     InvalidStorageClass 400 "The storage class you specified is not valid.",
     InvalidTag 400 "The tag provided was not a valid tag.",
-    InvalidToken 400 "The provided token is malformed or otherwise not valid.",
     InvalidURI 400 "Couldn't parse the specified URI.",
     KeyTooLongError 400 "Your key is too long.",
-    MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data.",
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to the announced trailers.",
     MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema.",
     MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.",
-    MethodNotAllowed 405 "The specified method is not allowed against this resource.",
     MissingContentLength 411 "You must provide the Content-Length HTTP header.",
     MissingRequestBodyError 400 "Request Body is empty.",
     NoSuchBucket 404 "The specified bucket does not exist.",
     NoSuchBucketPolicy 404 "The bucket policy does not exist.",
     NoSuchCORSConfiguration 404 "The CORS configuration does not exist.",
-    NoSuchConfiguration 404 "The specified configuration does not exist.",
     NoSuchKey 404 "The specified key does not exist.",
     NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist.",
     NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found.",
@@ -92,7 +82,6 @@ codes! {
     PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold.",
     ReplicationConfigurationNotFoundError 404 "The replication configuration was not found.",
     RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.",
-    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.",
     ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found.",
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
     SlowDown 503 "Please reduce your request rate.",
@@ -226,6 +215,13 @@ impl From<CatalogError> for S3Error {
     fn from(error: CatalogError) -> Self {
         if let CatalogError::Blocks(BlockError::Body(body)) = error {
             return body.into();
+        }
+        if let CatalogError::PartTooSmall { number, etag, size, least } = error {
+            return Self::of(Code::EntityTooSmall)
+                .with("ProposedSize", size.to_string())
+                .with("MinSizeAllowed", least.to_string())
+                .with("PartNumber", number.to_string())
+                .with("ETag", etag);
         }
         let say = |code| Self::new(code, error.to_string());
         match error.kind() {

@@ -82,7 +82,7 @@ impl S3 {
             Err(_) => (None, None),
         };
         let answered = match place {
-            Ok(place) => self.answer(parts, place, InBody::new(body)).await,
+            Ok(place) => self.answer(parts, place, InBody::new(body), &request_id).await,
             Err(error) => Err(error),
         };
         let mut response = answered.unwrap_or_else(|error| {
@@ -124,7 +124,7 @@ impl S3 {
         response
     }
 
-    async fn answer(&self, parts: Parts, place: Place, body: InBody) -> Reply {
+    async fn answer(&self, parts: Parts, place: Place, body: InBody, request_id: &str) -> Reply {
         let query = Query::parse(parts.uri.query())?;
         if dispatch::is_form(&parts) {
             return Err(S3Error::of(Code::NotImplemented));
@@ -144,6 +144,7 @@ impl S3 {
             principal: authenticated.principal,
             payload: authenticated.payload,
             body: Some(body),
+            request_id: request_id.to_owned(),
         };
         dispatch::dispatch(call).await
     }

@@ -6,7 +6,9 @@
 mod flush;
 mod large;
 mod log;
+mod place;
 mod tree;
+mod uploads;
 mod walk;
 
 use std::fs::File;
@@ -24,7 +26,9 @@ use tokio::sync::mpsc;
 
 use self::flush::{Flusher, SystemFlusher};
 use self::log::{Log, Request, SMALL};
-use self::tree::{Tree, is_absent, split};
+use self::place::Placer;
+use self::tree::{Tree, is_absent};
+use self::uploads::Uploads;
 use crate::address::{RESERVED, segments};
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, BodyError, ByteRange, ByteStream, PutOptions, StoreInfo,
@@ -40,9 +44,11 @@ const READ_PIECE: u64 = 512 << 10;
 /// The store on a local file system. One process at a time may have a root open.
 pub struct LocalStore {
     tree: Arc<Tree>,
-    log: Log,
+    log: Arc<Log>,
     flusher: Arc<dyn Flusher>,
     entropy: Arc<dyn Entropy>,
+    placer: Placer,
+    uploads: Uploads,
     _lock: File,
 }
 
@@ -97,7 +103,10 @@ impl LocalStore {
         let tree = Arc::new(Tree::open(root).map_err(io_error("open the store's root"))?);
         let log =
             Log::open(&own.join("log"), tree.clone(), flusher.clone()).map_err(io_error("replay the log"))?;
-        Ok(Self { tree, log, flusher, entropy, _lock: lock })
+        let log = Arc::new(log);
+        let placer = Placer { tree: tree.clone(), log: log.clone(), flusher: flusher.clone() };
+        let uploads = Uploads::new(placer.clone());
+        Ok(Self { tree, log, flusher, entropy, placer, uploads, _lock: lock })
     }
 
     fn path(address: &BlockAddress) -> Result<&str, BlockError> {
@@ -122,49 +131,6 @@ impl LocalStore {
             }
             other => other.map_err(io_error("write a small object")),
         }
-    }
-
-    /// Moves a synced file to its address, durably.
-    async fn settle(&self, temporary: String, path: String, options: PutOptions) -> Result<(), BlockError> {
-        let what = "put an object in its place";
-        let tree = self.tree.clone();
-        let (from, to) = (temporary.clone(), path.clone());
-        // A name taken for the first time needs no word in the log; an existing object may have records there.
-        let placed = blocking(what, move || match tree.rename(&from, &to, false) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(io_error(what)(error)),
-        })
-        .await?;
-        if !placed {
-            if options.if_absent {
-                self.tree.unlink(&temporary).map_err(io_error(what))?;
-                return Err(BlockError::Exists(BlockAddress::new(format!("local://{path}"))));
-            }
-            // Its records stop counting with the next one: until the new content is in place the old must stand
-            // without them.
-            let (tree, flusher, old) = (self.tree.clone(), self.flusher.clone(), path.clone());
-            blocking(what, move || {
-                let sync =
-                    |file: File| flusher.sync_data(&file).and_then(|()| tree.sync_directory(split(&old).0));
-                match tree.read(&old) {
-                    Err(error) if is_absent(&error) => Ok(()),
-                    other => other.and_then(sync).map_err(io_error(what)),
-                }
-            })
-            .await?;
-            let request = Request::Replace { from: temporary, path: path.clone() };
-            self.log.send(request).await.map_err(io_error(what))?;
-        }
-        let tree = self.tree.clone();
-        blocking(what, move || tree.sync_directory(split(&path).0).map_err(io_error(what))).await
-    }
-
-    fn upload_directory(upload: &str) -> Result<String, BlockError> {
-        if upload.is_empty() || !upload.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(BlockError::NoSuchUpload(upload.chars().take(80).collect()));
-        }
-        Ok(format!("{RESERVED}/multipart/{upload}"))
     }
 }
 
@@ -219,7 +185,7 @@ impl BlockStore for LocalStore {
             Beginning::More(held) => {
                 let temporary = self.fresh("tmp");
                 let stored = large::write(&self.tree, &self.flusher, temporary.clone(), held, body).await?;
-                self.settle(temporary, path, options).await?;
+                self.placer.settle(temporary, path, options).await?;
                 Ok(stored)
             }
         }
@@ -331,7 +297,7 @@ impl BlockStore for LocalStore {
             tree.link(&source, &link).map_err(io_error(what))
         })
         .await?;
-        self.settle(temporary, target, PutOptions::default()).await
+        self.placer.settle(temporary, target, PutOptions::default()).await
     }
 
     async fn list(
@@ -362,14 +328,7 @@ impl BlockStore for LocalStore {
     async fn create_multipart(&self, address: &BlockAddress) -> Result<String, BlockError> {
         Self::path(address)?;
         let upload = format!("{:016x}{:016x}", self.entropy.next_u64(), self.entropy.next_u64());
-        let directory = Self::upload_directory(&upload)?;
-        let tree = self.tree.clone();
-        let what = "begin a multipart upload";
-        blocking(what, move || {
-            tree.make_directory(&directory).map_err(io_error(what))?;
-            tree.sync_directory(&directory).map_err(io_error(what))
-        })
-        .await?;
+        self.uploads.create(&upload).await?;
         Ok(upload)
     }
 
@@ -381,16 +340,8 @@ impl BlockStore for LocalStore {
         body: ByteStream,
     ) -> Result<(Stored, String), BlockError> {
         Self::path(address)?;
-        let directory = Self::upload_directory(upload)?;
-        let what = "store a part";
-        if !self.tree.exists(&directory).map_err(io_error(what))? {
-            return Err(BlockError::NoSuchUpload(upload.to_owned()));
-        }
         let tag = format!("{number}-{:016x}", self.entropy.next_u64());
-        let file = format!("{directory}/{tag}");
-        let stored = large::write(&self.tree, &self.flusher, file, BytesMut::new(), body).await?;
-        let tree = self.tree.clone();
-        blocking(what, move || tree.sync_directory(&directory).map_err(io_error(what))).await?;
+        let stored = self.uploads.put(upload, &tag, body).await?;
         Ok((stored, tag))
     }
 
@@ -400,41 +351,12 @@ impl BlockStore for LocalStore {
         upload: &str,
         parts: &[StoredPart],
     ) -> Result<(), BlockError> {
-        let path = Self::path(address)?.to_owned();
-        let directory = Self::upload_directory(upload)?;
-        let what = "complete a multipart upload";
-        if !self.tree.exists(&directory).map_err(io_error(what))? {
-            let there = self.tree.exists(&path).map_err(io_error(what))?;
-            return if there { Ok(()) } else { Err(BlockError::NoSuchUpload(upload.to_owned())) };
-        }
-        let (tree, flusher, parts) = (self.tree.clone(), self.flusher.clone(), parts.to_vec());
-        let (joined, upload) = (directory.clone(), upload.to_owned());
-        let whole = blocking(what, move || {
-            large::join(&tree, &*flusher, &joined, &parts).map_err(|error| {
-                if is_absent(&error) { BlockError::NoSuchUpload(upload) } else { io_error(what)(error) }
-            })
-        })
-        .await?;
-        self.settle(whole, path, PutOptions::default()).await?;
-        let tree = self.tree.clone();
-        blocking(what, move || tree.remove_directory(&directory).map_err(io_error(what))).await
+        self.uploads.complete(Self::path(address)?, upload, parts).await
     }
 
     async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError> {
         Self::path(address)?;
-        let directory = Self::upload_directory(upload)?;
-        let tree = self.tree.clone();
-        let upload = upload.to_owned();
-        blocking("abort a multipart upload", move || {
-            tree.remove_directory(&directory).map_err(|error| {
-                if is_absent(&error) {
-                    BlockError::NoSuchUpload(upload)
-                } else {
-                    io_error("abort a multipart upload")(error)
-                }
-            })
-        })
-        .await
+        self.uploads.abort(upload).await
     }
 
     async fn close(&self) -> Result<(), BlockError> {

@@ -67,6 +67,11 @@ impl Shape {
             xml.text("Delimiter", &self.show(&self.delimiter));
         }
         xml.value("IsTruncated", more);
+        self.write_encoding(xml);
+    }
+
+    /// How keys are written, if the client asked for it.
+    pub(crate) fn write_encoding(&self, xml: &mut Writer) {
         if self.encoded {
             xml.text("EncodingType", "url");
         }

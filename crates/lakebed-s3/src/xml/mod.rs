@@ -4,4 +4,4 @@ mod read;
 mod write;
 
 pub(crate) use read::Element;
-pub(crate) use write::Writer;
+pub(crate) use write::{DECLARATION, Writer};

@@ -6,6 +6,9 @@ use std::fmt::Write;
 /// The namespace on the roots of results.
 const S3_NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
+/// What every document begins with.
+pub(crate) const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
 /// A document in the making.
 pub(crate) struct Writer {
     out: String,
@@ -22,7 +25,7 @@ impl Writer {
     /// A document without a root yet.
     pub(crate) fn bare() -> Self {
         let mut out = String::with_capacity(1024);
-        out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+        out.push_str(DECLARATION);
         Self { out }
     }
 
@@ -97,7 +100,8 @@ const SPECIAL: [bool; 256] = {
     let mut byte = 0;
     while byte < 256 {
         // 0xc2 begins the control characters above ASCII, 0xef the two that are none.
-        special[byte] = byte < 0x20 || matches!(byte as u8, b'&' | b'<' | b'>' | b'"' | b'\'' | 0x7f | 0xc2 | 0xef);
+        special[byte] =
+            byte < 0x20 || matches!(byte as u8, b'&' | b'<' | b'>' | b'"' | b'\'' | 0x7f | 0xc2 | 0xef);
         byte += 1;
     }
     special

@@ -1,0 +1,124 @@
+//! What a copy reads (`s3-gateway` §8.6): `[/]<repository>/<ref>/<path>[?versionId=...]`, decoded once.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use lakebed_auth::Permission;
+use lakebed_catalog::{Entry, Repository};
+use percent_encoding::percent_decode_str;
+
+use crate::call::{self, Call, reading};
+use crate::conditions::{self, Outcome};
+use crate::error::{Code, S3Error};
+use crate::metadata::text;
+use crate::ops::get::{Version, view};
+use crate::place::Key;
+
+/// The header that makes a put a copy.
+pub(crate) const COPY_SOURCE: &str = "x-amz-copy-source";
+
+/// A source, as named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CopySource {
+    pub bucket: String,
+    pub key: Key,
+    pub version: Version,
+}
+
+fn refused(value: &str, message: &'static str) -> S3Error {
+    S3Error::argument(COPY_SOURCE, value, message)
+}
+
+impl CopySource {
+    /// Reads the header.
+    pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, S3Error> {
+        let header = headers.get(COPY_SOURCE).map(text).unwrap_or_default();
+        // A question mark of the key itself is escaped.
+        let (source, version) = match header.rsplit_once("?versionId=") {
+            Some((source, version)) => (source, Version::parse(Some(version))?),
+            None => (&*header, Version::Current),
+        };
+        let decoded = percent_decode_str(source)
+            .decode_utf8()
+            .map_err(|_| refused(&header, "The copy source is not UTF-8."))?;
+        if decoded.starts_with("arn:") {
+            return Err(refused(&header, "Copy sources are named <repository>/<ref>/<path>, not by ARN."));
+        }
+        match decoded.trim_start_matches('/').split_once('/') {
+            Some((bucket, key)) if !Key::new(key).path().is_empty() => {
+                Ok(Self { bucket: bucket.to_owned(), key: Key::new(key), version })
+            }
+            _ => Err(refused(&header, "Copy Source must mention the source bucket, ref and path.")),
+        }
+    }
+
+    /// The permission to read it.
+    pub(crate) fn permission(&self) -> Permission {
+        Permission::object("fs:ReadObject", &self.bucket, self.key.path())
+    }
+
+    /// Finds the source; refuses if the conditions on it do not hold.
+    pub(crate) async fn find(&self, call: &Call) -> Result<(Arc<Repository>, Entry), S3Error> {
+        let repository = call::repository(&self.bucket)?;
+        call.catalog().repository(&repository).await?;
+        let no_key = |_| S3Error::of(Code::NoSuchKey);
+        let path = call::path(&self.key)?;
+        let reference = match &self.version {
+            Version::Current => self.key.reference().parse().map_err(no_key)?,
+            Version::Commit(id) => id.to_hex().parse().map_err(no_key)?,
+        };
+        let found = call.catalog().locate(&repository, &reference, &path).await;
+        let (repository, entry) = found.map_err(|error| match (reading(error), &self.version) {
+            (error, Version::Commit(id)) if error.code() == Code::NoSuchKey => {
+                S3Error::of(Code::NoSuchVersion).with("VersionId", id.to_hex())
+            }
+            (error, _) => error.with("Key", self.key.as_str()),
+        })?;
+        let entry = view(&entry)?;
+        match conditions::of_copy_source(call.headers(), entry.checksum, entry.mtime_secs) {
+            Outcome::Failed(condition) => {
+                Err(S3Error::of(Code::PreconditionFailed).with("Condition", condition))
+            }
+            _ => Ok((repository, entry.to_entry())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(header: &str) -> Result<(String, String, Version), Code> {
+        let mut headers = HeaderMap::new();
+        headers.insert(COPY_SOURCE, header.parse().unwrap());
+        let source = CopySource::parse(&headers).map_err(|error| error.code())?;
+        Ok((source.bucket, source.key.as_str().to_owned(), source.version))
+    }
+
+    #[test]
+    fn sources_are_decoded_once() {
+        let of = |key: &str| Ok(("repo".to_owned(), key.to_owned(), Version::Current));
+        assert_eq!(parse("/repo/main/a"), of("main/a"));
+        assert_eq!(parse("repo/main~1/a//b/"), of("main~1/a//b/"));
+        assert_eq!(parse("repo/main/a%20b+c%2525d"), of("main/a b+c%25d"));
+        assert_eq!(parse("repo%2Fmain%2Fa"), of("main/a"));
+        assert_eq!(parse("repo/main/a%3FversionId=x"), of("main/a?versionId=x"));
+        assert_eq!(parse("repo/main/ü"), of("main/ü"));
+        assert_eq!(parse("repo/main/a?versionId=null"), of("main/a"));
+    }
+
+    #[test]
+    fn a_version_is_a_commit() {
+        let id = lakebed_core::CommitId::digest(b"x");
+        let expected = Ok(("repo".to_owned(), "main/a".to_owned(), Version::Commit(id)));
+        assert_eq!(parse(&format!("repo/main/a?versionId={}", id.to_hex())), expected);
+        assert_eq!(parse("repo/main/a?versionId=x"), Err(Code::NoSuchVersion));
+    }
+
+    #[test]
+    fn what_names_no_object_is_refused() {
+        for bad in ["", "/", "repo", "repo/main", "repo/main/", "arn:aws:s3:::repo/main/a", "repo/main/%ff"] {
+            assert_eq!(parse(bad), Err(Code::InvalidArgument), "{bad}");
+        }
+    }
+}

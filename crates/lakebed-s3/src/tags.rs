@@ -1,0 +1,99 @@
+//! Tags of objects (`s3-gateway` §8.10): at most ten, kept with the entry as a sorted, escaped query.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Code, S3Error};
+use crate::xml::Element;
+
+const MOST_TAGS: usize = 10;
+const LONGEST_KEY: usize = 128;
+const LONGEST_VALUE: usize = 256;
+
+/// The tags of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tags(BTreeMap<String, String>);
+
+fn invalid(message: &'static str) -> S3Error {
+    S3Error::new(Code::InvalidTag, message)
+}
+
+impl Tags {
+    fn of(pairs: impl Iterator<Item = (String, String)>) -> Result<Self, S3Error> {
+        let mut tags = BTreeMap::new();
+        for (key, value) in pairs {
+            if key.is_empty() || key.chars().count() > LONGEST_KEY {
+                return Err(invalid("The TagKey you have provided is invalid: 1 to 128 characters."));
+            }
+            if value.chars().count() > LONGEST_VALUE {
+                return Err(invalid("The TagValue you have provided is invalid: at most 256 characters."));
+            }
+            if tags.insert(key, value).is_some() {
+                return Err(invalid("Cannot provide multiple Tags with the same key."));
+            }
+            if tags.len() > MOST_TAGS {
+                return Err(invalid("Object tags cannot be greater than 10."));
+            }
+        }
+        Ok(Self(tags))
+    }
+
+    /// From `k=v&k2=v2`, escaped as a query.
+    pub(crate) fn from_query(text: &str) -> Result<Self, S3Error> {
+        Self::of(form_urlencoded::parse(text.as_bytes()).into_owned())
+    }
+
+    /// From a `<Tagging>` document.
+    pub(crate) fn from_document(document: &[u8]) -> Result<Self, S3Error> {
+        let root = Element::parse(document, "Tagging")?;
+        let mut pairs = Vec::new();
+        for tag in root.required("TagSet")?.all("Tag") {
+            let text = |name| Ok::<_, S3Error>(tag.required(name)?.text().to_owned());
+            pairs.push((text("Key")?, text("Value")?));
+        }
+        Self::of(pairs.into_iter())
+    }
+
+    /// As the entry keeps them; `None`: there are none.
+    pub(crate) fn kept(&self) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(query: &str) -> Result<Option<String>, Code> {
+        Tags::from_query(query).map(|tags| tags.kept()).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn tags_are_kept_sorted_and_escaped() {
+        assert_eq!(kept(""), Ok(None));
+        assert_eq!(kept("b=2&a=x%20y&c"), Ok(Some("a=x+y&b=2&c=".to_owned())));
+        let document =
+            b"<Tagging><TagSet><Tag><Key>k &amp;</Key><Value>\xc3\xbc</Value></Tag></TagSet></Tagging>";
+        assert_eq!(Tags::from_document(document).unwrap().kept().unwrap(), "k+%26=%C3%BC");
+    }
+
+    #[test]
+    fn limits_are_those_of_s3() {
+        let numbered = |count: usize| (0..count).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join("&");
+        assert!(kept(&numbered(10)).is_ok());
+        assert_eq!(kept(&numbered(11)), Err(Code::InvalidTag));
+        assert_eq!(kept("a=1&a=2"), Err(Code::InvalidTag));
+        assert_eq!(kept("=1"), Err(Code::InvalidTag));
+        let umlauts = "%C3%BC";
+        assert!(kept(&format!("{}={}", umlauts.repeat(128), umlauts.repeat(256))).is_ok());
+        assert_eq!(kept(&format!("{}=", "x".repeat(129))), Err(Code::InvalidTag));
+        assert_eq!(kept(&format!("x={}", "x".repeat(257))), Err(Code::InvalidTag));
+        for bad in ["<Tagging/>", "<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>", "<TagSet/>"]
+        {
+            let code = Tags::from_document(bad.as_bytes()).err().map(|error| error.code());
+            assert_eq!(code, Some(Code::MalformedXML), "{bad}");
+        }
+    }
+}
