@@ -1,9 +1,10 @@
 """Reading through the S3 door where it answers as S3 does and the recorded server did not, or where no client looks."""
+import base64
 import json
 import re
-import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
+import zlib
 
 import pytest
 
@@ -247,6 +248,90 @@ def test_sub_resources_of_objects(server, repo, door):
         assert code(door.s3(method, f"{repo}/main/o", b"<x/>" if method != "GET" else b"", query={name: ""})) == (405, "ERRLakeFSNotSupported")
     assert door.s3("GET", f"{repo}/main/o")[1] == b"hello world"
     assert door.s3("GET", f"{repo}/main/o", query={"nonsense": ""})[1] == b"hello world"
+
+
+def test_what_was_put_with_an_object_is_read_with_it(repo, door):
+    kept = {
+        "Cache-Control": "max-age=5",
+        "Content-Disposition": "attachment; filename=a.txt",
+        "Content-Encoding": "gzip",
+        "Content-Language": "de",
+        "Content-Type": "text/x-odd; a=b",
+        "Expires": "whenever",
+        "x-amz-website-redirect-location": "/elsewhere",
+        "x-amz-storage-class": "STANDARD_IA",
+        "x-amz-meta-colour": "blue",
+        "x-amz-meta-word": "=?utf-8?q?=C3=A4?=",
+    }
+    assert door.s3("PUT", f"{repo}/main/o", b"x", headers={**kept, "x-amz-tagging": "a=b&c=d"})[0] == 200
+    for method, status, headers in (("GET", 200, {}), ("HEAD", 200, {}), ("GET", 206, {"Range": "bytes=0-0"})):
+        got, _, answered = door.s3(method, f"{repo}/main/o", headers=headers)
+        assert got == status
+        for name, value in kept.items():
+            assert answered.get_all(name) == [value], name
+        assert answered["x-amz-tagging-count"] == "2" and answered["Accept-Ranges"] == "bytes"
+    got, content, answered = door.s3("GET", f"{repo}/main/o", headers={"If-None-Match": "*"})
+    assert (got, content, answered["Cache-Control"], answered["Expires"]) == (304, b"", "max-age=5", "whenever")
+    tags = tree(door.s3("GET", f"{repo}/main/o", query={"tagging": ""})[1]).findall("TagSet/Tag")
+    assert [(tag.findtext("Key"), tag.findtext("Value")) for tag in tags] == [("a", "b"), ("c", "d")]
+    listed = tree(door.s3("GET", repo, query={"prefix": "main/"})[1])
+    assert listed.findtext("Contents/StorageClass") == "STANDARD_IA"
+    status, content, _ = door.s3("GET", f"{repo}/main/o", query={"attributes": ""}, headers={"x-amz-object-attributes": "StorageClass"})
+    assert tree(content).findtext("StorageClass") == "STANDARD_IA"
+    assert door.s3("PUT", f"{repo}/main/plain", b"x", headers={"x-amz-storage-class": "STANDARD"})[0] == 200
+    assert "x-amz-storage-class" not in door.s3("HEAD", f"{repo}/main/plain")[2]
+
+
+def test_checksums_are_told_to_those_who_ask(repo, door):
+    assert door.s3("PUT", f"{repo}/main/o", b"hello world", headers={"x-amz-checksum-crc32c": "yZRlqg=="})[0] == 200
+    ask = {"x-amz-checksum-mode": "ENABLED"}
+    for method in ("GET", "HEAD"):
+        headers = door.s3(method, f"{repo}/main/o", headers=ask)[2]
+        assert (headers["x-amz-checksum-crc32c"], headers["x-amz-checksum-type"]) == ("yZRlqg==", "FULL_OBJECT")
+        assert door.s3(method, f"{repo}/main/o", headers={**ask, "Range": "bytes=0-3"})[2]["x-amz-checksum-crc32c"] is None
+        assert door.s3(method, f"{repo}/main/o")[2]["x-amz-checksum-crc32c"] is None
+    found = tree(door.s3("GET", repo, query={"list-type": "2", "prefix": "main/"})[1]).find("Contents")
+    assert (found.findtext("ChecksumAlgorithm"), found.findtext("ChecksumType")) == ("CRC32C", "FULL_OBJECT")
+    status, content, _ = door.s3("GET", f"{repo}/main/o", query={"attributes": ""}, headers={"x-amz-object-attributes": "Checksum"})
+    checksum = tree(content).find("Checksum")
+    assert (checksum.findtext("ChecksumCRC32C"), checksum.findtext("ChecksumType")) == ("yZRlqg==", "FULL_OBJECT")
+
+
+def test_parts_of_an_object(repo, door):
+    at, size = f"{repo}/main/o", 5 << 20
+    parts = [b"a" * size, b"b" * size, b"c"]
+    create = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "COMPOSITE"}
+    upload = tree(door.s3("POST", at, query={"uploads": ""}, headers=create)[1]).findtext("UploadId")
+    complete, checksums = "", []
+    for number, part in enumerate(parts, 1):
+        checksums.append(base64.b64encode(zlib.crc32(part).to_bytes(4, "big")).decode())
+        query = {"uploadId": upload, "partNumber": str(number)}
+        status, _, headers = door.s3("PUT", at, part, query=query, headers={"x-amz-checksum-crc32": checksums[-1]})
+        assert status == 200
+        complete += f"<Part><PartNumber>{number}</PartNumber><ETag>{headers['ETag']}</ETag><ChecksumCRC32>{checksums[-1]}</ChecksumCRC32></Part>"
+    document = f"<CompleteMultipartUpload>{complete}</CompleteMultipartUpload>".encode()
+    assert door.s3("POST", at, document, query={"uploadId": upload})[0] == 200
+    start = 0
+    for number, part in enumerate(parts, 1):
+        for method in ("GET", "HEAD"):
+            status, content, headers = door.s3(method, at, query={"partNumber": str(number)}, headers={"x-amz-checksum-mode": "ENABLED"})
+            assert (status, content) == (206, part if method == "GET" else b"")
+            assert headers["Content-Range"] == f"bytes {start}-{start + len(part) - 1}/{2 * size + 1}"
+            assert (headers["x-amz-mp-parts-count"], headers["x-amz-checksum-crc32"]) == ("3", checksums[number - 1])
+        start += len(part)
+    assert code(door.s3("GET", at, query={"partNumber": "4"})) == (416, "InvalidPartNumber")
+    whole = door.s3("HEAD", at, headers={"x-amz-checksum-mode": "ENABLED"})[2]
+    assert whole["x-amz-checksum-crc32"].endswith("-3") and whole["x-amz-checksum-type"] == "COMPOSITE"
+    asked = {"x-amz-object-attributes": "ObjectParts,ETag", "x-amz-max-parts": "2"}
+    pages = []
+    for marker in ("0", "2"):
+        content = door.s3("GET", at, query={"attributes": ""}, headers={**asked, "x-amz-part-number-marker": marker})[1]
+        found = tree(content).find("ObjectParts")
+        assert found.findtext("PartsCount") == "3" and found.findtext("PartNumberMarker") == marker
+        pages.append([(part.findtext("PartNumber"), part.findtext("Size"), part.findtext("ChecksumCRC32")) for part in found.findall("Part")])
+        assert found.findtext("IsTruncated") == ("true" if marker == "0" else "false")
+    assert [len(page) for page in pages] == [2, 1]
+    assert [part for page in pages for part in page] == [(str(n), str(len(part)), checksums[n - 1]) for n, part in enumerate(parts, 1)]
 
 
 # Listings
