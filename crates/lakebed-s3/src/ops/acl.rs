@@ -7,7 +7,12 @@ use super::get::{Version, find, may_read};
 use crate::call::Call;
 use crate::error::{Code, S3Error};
 use crate::operation::{Needs, Operation};
+use crate::payload::document;
 use crate::reply::{self, Reply};
+use crate::xml::Element;
+
+/// The longest document read.
+const LONGEST_DOCUMENT: usize = 64 << 10;
 
 /// The lists that clients know by name.
 const CANNED: [&str; 8] = [
@@ -64,11 +69,13 @@ impl Operation for PutObjectAcl {
         Ok(Needs::one(lakebed_auth::Permission::object("fs:WriteObject", bucket, path)))
     }
 
-    async fn run(self, call: Call) -> Reply {
+    async fn run(self, mut call: Call) -> Reply {
         find(&call, &Version::Current).await?;
         if is_canned(&call)? {
             return Ok(reply::empty(StatusCode::OK));
         }
+        let body = document(&mut call, LONGEST_DOCUMENT).await?;
+        Element::parse(&body, "AccessControlPolicy")?;
         Err(no_grants())
     }
 }

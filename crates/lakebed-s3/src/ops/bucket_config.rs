@@ -143,6 +143,8 @@ impl Operation for SetBucketConfig {
                 if is_canned(&call)? {
                     return Ok(reply::empty(StatusCode::OK));
                 }
+                let body = document(&mut call, LONGEST_DOCUMENT).await?;
+                Element::parse(&body, "AccessControlPolicy")?;
                 Err(no_grants())
             }
             "versioning" if !is_delete => {

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use lakebed_auth::{AuthError, Permission};
 use lakebed_catalog::{ErrorKind, PageRequest};
 
@@ -11,7 +11,7 @@ use crate::auth::date_time;
 use crate::call::Call;
 use crate::error::{Code, S3Error};
 use crate::operation::{Needs, Operation};
-use crate::reply::{self, BUCKET_REGION, Reply};
+use crate::reply::{self, Reply};
 use crate::xml::Writer;
 
 /// The most buckets of one answer, when the client says how many.
@@ -142,9 +142,7 @@ impl Operation for HeadBucket {
     async fn run(self, call: Call) -> Reply {
         call.catalog().repository(&call.repository()?).await?;
         let mut response = reply::empty(StatusCode::OK);
-        if let Ok(region) = HeaderValue::from_str(&call.s3.config().region) {
-            response.headers_mut().insert(BUCKET_REGION, region);
-        }
+        reply::name_region(&mut response, &call.s3.config().region);
         Ok(response)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use lakebed_auth::Permission;
 use lakebed_catalog::{EntryBytes, ErrorKind, ListRequest, ListedObject};
 use lakebed_core::{RefExpr, RepositoryId, Timestamp};
@@ -18,7 +18,7 @@ use crate::call::{Call, is_no_ref};
 use crate::error::{Code, S3Error};
 use crate::operation::Needs;
 use crate::payload::checksum::{Algorithm, CHECKSUM_TYPE};
-use crate::reply::{self, BUCKET_REGION, Reply};
+use crate::reply::{self, Reply};
 use crate::stored::STORAGE_CLASS;
 use crate::xml::Writer;
 
@@ -263,9 +263,7 @@ pub(crate) fn write_owner(xml: &mut Writer, call: &Call, element: &str) {
 /// An answer about a bucket.
 pub(crate) fn of_bucket(call: &Call, document: String) -> Reply {
     let mut response = reply::xml(StatusCode::OK, document);
-    if let Ok(region) = HeaderValue::from_str(&call.s3.config().region) {
-        response.headers_mut().insert(BUCKET_REGION, region);
-    }
+    reply::name_region(&mut response, &call.s3.config().region);
     Ok(response)
 }
 

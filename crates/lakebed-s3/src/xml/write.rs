@@ -94,24 +94,46 @@ impl Writer {
     }
 }
 
-fn escape(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => {
+/// Bytes that cannot stand as they are, or begin a character that may not: everything else is copied in runs.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        // 0xc2 begins the control characters above ASCII, 0xef the two that are none.
+        special[byte] =
+            byte < 0x20 || matches!(byte as u8, b'&' | b'<' | b'>' | b'"' | b'\'' | 0x7f | 0xc2 | 0xef);
+        byte += 1;
+    }
+    special
+};
+
+fn escape(out: &mut String, mut text: &str) {
+    while let Some(at) = text.bytes().position(|byte| SPECIAL[usize::from(byte)]) {
+        let (plain, rest) = text.split_at(at);
+        out.push_str(plain);
+        let mut chars = rest.chars();
+        match chars.next() {
+            Some('&') => out.push_str("&amp;"),
+            Some('<') => out.push_str("&lt;"),
+            Some('>') => out.push_str("&gt;"),
+            Some('"') => out.push_str("&quot;"),
+            Some('\'') => out.push_str("&#39;"),
+            Some(c) if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => {
+                // Writing to a String cannot fail.
                 let _ = write!(out, "&#x{:X};", u32::from(c));
             }
-            c => out.push(c),
+            Some(c) => out.push(c),
+            None => {}
         }
+        text = chars.as_str();
     }
+    out.push_str(text);
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -121,5 +143,26 @@ mod tests {
         let expected = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<A><B>&lt;&amp;&gt;&quot;&#39;&#x1;&#xD;&#xA;ü</B>\
                         <C>7</C><ETag>&quot;e&quot;&quot;</ETag></A>";
         assert_eq!(xml.finish("A"), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn every_character_is_written_or_referred_to(text in ".{0,20}|[\u{0}-\u{ff}\u{ff00}-\u{ffff}<&>\"']{0,20}") {
+            let mut out = String::new();
+            escape(&mut out, &text);
+            let expected: String = text
+                .chars()
+                .map(|c| match c {
+                    '&' => "&amp;".to_owned(),
+                    '<' => "&lt;".to_owned(),
+                    '>' => "&gt;".to_owned(),
+                    '"' => "&quot;".to_owned(),
+                    '\'' => "&#39;".to_owned(),
+                    c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => format!("&#x{:X};", u32::from(c)),
+                    c => c.to_string(),
+                })
+                .collect();
+            prop_assert_eq!(out, expected);
+        }
     }
 }
