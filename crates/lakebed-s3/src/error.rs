@@ -186,11 +186,11 @@ impl S3Error {
         let mut xml = Writer::bare();
         xml.open("Error").text("Code", self.code.as_str()).text("Message", &self.message);
         for (name, value) in &self.elements {
-            xml.text(name, value);
+            xml.text(name, &shown(value));
         }
         let said = |name: &str| self.elements.iter().any(|(known, _)| *known == name);
         if let Some(key) = scene.key.filter(|_| !said("Key")) {
-            xml.text("Key", key);
+            xml.text("Key", &shown(key));
         }
         if let Some(bucket) = scene.bucket.filter(|_| !said("BucketName")) {
             xml.text("BucketName", bucket);
@@ -199,6 +199,13 @@ impl S3Error {
         xml.text("RequestId", scene.request_id).text("HostId", &host_id(scene.request_id));
         xml.finish("Error")
     }
+}
+
+/// A text of the client's in an error, which every parser must be able to read: characters that XML has no place for
+/// are replaced.
+fn shown(text: &str) -> String {
+    let foreign = |c: char| (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.replace(foreign, "\u{fffd}")
 }
 
 /// 16 digits, as clients' logs are used to: another face of the request's id.
