@@ -204,7 +204,9 @@ impl S3Error {
 /// A text of the client's in an error, which every parser must be able to read: characters that XML has no place for
 /// are replaced.
 fn shown(text: &str) -> String {
-    let foreign = |c: char| (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let foreign = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
     text.replace(foreign, "\u{fffd}")
 }
 

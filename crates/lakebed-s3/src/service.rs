@@ -111,8 +111,9 @@ impl S3 {
             }
             response
         });
+        let has_kind = is_head || !response.body().is_end_stream();
         let headers = response.headers_mut();
-        if !headers.contains_key(header::CONTENT_TYPE) {
+        if has_kind && !headers.contains_key(header::CONTENT_TYPE) {
             headers.insert(header::CONTENT_TYPE, xml_type);
         }
         if let Ok(id) = HeaderValue::from_str(&request_id) {
