@@ -18,7 +18,7 @@ fn commit(key: u8, request: u8) -> CommitRequest {
 async fn a_commit_sent_twice_happens_once() {
     let lake = Lake::new().await;
     lake.put("main", "a", "1").await.unwrap();
-    let send = || lake.catalog.commit(&lake.repo, &branch("main"), commit(1, 1));
+    let send = async || lake.catalog.commit(&lake.repo, &branch("main"), commit(1, 1)).await;
     let first = send().await.unwrap();
     lake.put("main", "b", "1").await.unwrap();
     assert_eq!(
@@ -36,7 +36,7 @@ async fn a_commit_sent_twice_happens_once() {
 #[tokio::test]
 async fn a_refused_request_leaves_its_key_unused() {
     let lake = Lake::new().await;
-    let send = || lake.catalog.commit(&lake.repo, &branch("main"), commit(1, 1));
+    let send = async || lake.catalog.commit(&lake.repo, &branch("main"), commit(1, 1)).await;
     assert_eq!(send().await.unwrap_err().kind(), ErrorKind::NoChanges);
     lake.put("main", "a", "1").await.unwrap();
     send().await.unwrap();
@@ -49,7 +49,7 @@ async fn merges_reverts_and_picks_sent_at_once_happen_once() {
     lake.put("dev", "a", "1").await.unwrap();
     let change = lake.commit("dev", "a").await.unwrap();
     let request = MergeRequest { once: once(1, 1), ..MergeRequest::default() };
-    let send = || lake.catalog.merge(&lake.repo, &expr("dev"), &branch("main"), request.clone());
+    let send = async || lake.catalog.merge(&lake.repo, &expr("dev"), &branch("main"), request.clone()).await;
     let (left, right) = tokio::join!(send(), send());
     let merged = left.unwrap();
     assert_eq!(merged, right.unwrap());
@@ -65,7 +65,7 @@ async fn merges_reverts_and_picks_sent_at_once_happen_once() {
         force: false,
         once: once(2, 1),
     };
-    let send = || lake.catalog.revert(&lake.repo, &branch("main"), request.clone());
+    let send = async || lake.catalog.revert(&lake.repo, &branch("main"), request.clone()).await;
     let (left, right) = tokio::join!(send(), send());
     let reverted = left.unwrap();
     assert_eq!((reverted.id, &reverted.parents[..]), (right.unwrap().id, &[merged.reference][..]));
@@ -79,7 +79,7 @@ async fn merges_reverts_and_picks_sent_at_once_happen_once() {
         force: false,
         once: once(3, 1),
     };
-    let send = || lake.catalog.cherry_pick(&lake.repo, &branch("main"), request.clone());
+    let send = async || lake.catalog.cherry_pick(&lake.repo, &branch("main"), request.clone()).await;
     let (left, right) = tokio::join!(send(), send());
     assert_eq!(left.unwrap().id, right.unwrap().id);
     assert_eq!(lake.log("main").await.len(), 5, "root, change, merge, revert, pick");
@@ -89,7 +89,7 @@ async fn merges_reverts_and_picks_sent_at_once_happen_once() {
 async fn a_key_is_forgotten_after_a_day() {
     let lake = Lake::new().await;
     lake.put("main", "a", "1").await.unwrap();
-    let send = || lake.catalog.commit(&lake.repo, &branch("main"), commit(1, 1));
+    let send = async || lake.catalog.commit(&lake.repo, &branch("main"), commit(1, 1)).await;
     let first = send().await.unwrap();
     lake.clock.advance_millis(24 * 3600 * 1000 - 1);
     lake.catalog.sweep_once().await.unwrap();

@@ -65,7 +65,7 @@ pub(crate) async fn create(call: Call, wanted: PullRequestCreation) -> Reply {
     let new = NewPullRequest {
         title: wanted.title,
         description: wanted.description.unwrap_or_default(),
-        author: call.principal()?.id.clone(),
+        author: call.principal()?.user_id.clone(),
         source: wanted.source_branch.parse()?,
         destination: wanted.destination_branch.parse()?,
     };
