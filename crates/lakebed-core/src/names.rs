@@ -14,6 +14,9 @@ pub struct NameError {
     pub rule: &'static str,
 }
 
+/// Names of branches and tags are parts of keys of the metadata engines, and those are bounded.
+const LONGEST: usize = 4000;
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $argument:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*
@@ -57,16 +60,16 @@ name!(
 
 name!(
     /// The name of a branch: `^\w[-\w]*$`.
-    BranchId, "branchID", "a name of letters, digits, '_' and '-', not starting with '-'",
-    |text| !text.is_empty()
+    BranchId, "branchID", "a name of at most 4000 letters, digits, '_' and '-', not starting with '-'",
+    |text| (1..=LONGEST).contains(&text.len())
         && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 );
 
 name!(
     /// The name of a tag: as git's check-ref-format, without `/`.
-    TagId, "tagID", "a tag id",
-    |text| !text.is_empty()
+    TagId, "tagID", "a tag id of at most 4000 bytes",
+    |text| (1..=LONGEST).contains(&text.len())
         && text != "@"
         && !text.contains("..")
         && !text.contains("@{")
@@ -91,10 +94,10 @@ mod tests {
 
     #[test]
     fn branch_names() {
-        for good in ["1", "_x", "a-b_c", "767"] {
+        for good in ["1", "_x", "a-b_c", "767", &"a".repeat(4000)] {
             assert!(good.parse::<BranchId>().is_ok(), "{good}");
         }
-        for bad in ["", "x.y", "a/b", "-a", "a b", "a:b", "ä"] {
+        for bad in ["", "x.y", "a/b", "-a", "a b", "a:b", "ä", &"a".repeat(4001)] {
             assert!(bad.parse::<BranchId>().is_err(), "{bad}");
         }
     }
@@ -104,7 +107,21 @@ mod tests {
         for good in ["v1.0", "x.lock.y", ".x", "-x", "a~1", "ü", "a@b", "{}"] {
             assert!(good.parse::<TagId>().is_ok(), "{good}");
         }
-        for bad in ["", "rel/1", "a:b", "a b", "a^1", "a..b", "@", "a.", "x.lock", "a@{b", "a\\b", "a\tb"] {
+        for bad in [
+            "",
+            &"a".repeat(4001),
+            "rel/1",
+            "a:b",
+            "a b",
+            "a^1",
+            "a..b",
+            "@",
+            "a.",
+            "x.lock",
+            "a@{b",
+            "a\\b",
+            "a\tb",
+        ] {
             assert!(bad.parse::<TagId>().is_err(), "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A refusal is sent at once, while the client may still be sending. If its connection were closed now, most clients
 //! would see a broken pipe instead of the answer, and none could send its next request. So what is left of the body is
-//! read and dropped - a little, for a short time: beyond that a new connection costs less.
+//! read and dropped - a moderate amount, for a short time: beyond that a new connection costs less.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,10 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyStream;
 
 /// How much of a body nobody wants is read at most.
-const MOST_BYTES: usize = 256 << 10;
+const MOST_BYTES: usize = 16 << 20;
 
 /// For how long.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A body that is read on when it is dropped before its end.
 pub(crate) struct Lingering<B: Body<Data = Bytes> + Send + Unpin + 'static>
