@@ -13,7 +13,9 @@ use crate::{Failure, Options};
 /// A group of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Group {
-    /// Commit of 20,000 staged objects; stat, link, upload, delete, list pages
+    /// Commit of 20,000 staged objects
+    Bulk,
+    /// Stat, list pages, link, upload, delete
     Objects,
     /// Create branch, commit of one change, merge of one change
     Branches,
@@ -47,6 +49,7 @@ const PART: usize = 16 << 20;
 impl Bench<'_> {
     pub(crate) fn run(&mut self, group: Group) -> Result<(), Failure> {
         match group {
+            Group::Bulk => self.bulk(),
             Group::Objects => self.objects(),
             Group::Branches => self.branches(),
             Group::Large => self.large(),
@@ -78,14 +81,27 @@ impl Bench<'_> {
         spread(self.server, self.options.clients, count, |c, n| rest.link(c, place, &path(n))).map(drop)
     }
 
+    fn bulk(&mut self) -> Result<(), Failure> {
+        let rest = Rest::new(self.server.address);
+        self.repository(&rest, "bulk")?;
+        let place = |n: usize| format!("bulk/branches/bulk-{n}");
+        let times = self.count(5).min(5);
+        for n in 0..times {
+            rest.create_branch(&mut Connection::open(self.server.address)?, "bulk", &format!("bulk-{n}"))?;
+            self.stage(&rest, &place(n), self.options.objects.min(20_000))?;
+        }
+        let commit = row("commit of 20,000 staged objects", 110.0, 35.0);
+        self.measured(commit, 1, times, |c, n| rest.commit(c, &place(n)))?;
+        Ok(())
+    }
+
     fn objects(&mut self) -> Result<(), Failure> {
         let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
         self.repository(&rest, "objects")?;
         let main = "objects/branches/main";
         let staged = self.options.objects.min(20_000);
         self.stage(&rest, main, staged)?;
-        let commit = row("commit of 20,000 staged objects", 110.0, 35.0);
-        self.measured(commit, 1, 1, |c, _| rest.commit(c, main))?;
+        rest.commit(&mut Connection::open(self.server.address)?, main)?;
         let stat = row("REST stat of a committed object", 0.25, 0.04);
         self.measured(stat, clients, self.count(40_000), |c, n| rest.stat(c, "objects", &path(n % staged)))?;
         let hundred = row("REST list page of 100", 1.08, 0.25);
@@ -141,7 +157,7 @@ impl Bench<'_> {
             diff: None,
             merge: row("merge of one change, in parallel", 11.7, 1.5),
         };
-        self.one_change(&rest, "branches", &rows, self.count(2_000))
+        self.one_change(&rest, "branches", &rows, self.count(1_000))
     }
 
     fn large(&mut self) -> Result<(), Failure> {
