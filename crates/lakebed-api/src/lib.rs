@@ -18,6 +18,7 @@ mod diffs;
 mod merges;
 mod objects;
 mod pages;
+mod pulls;
 mod repositories;
 mod settings;
 mod staging;
@@ -42,10 +43,12 @@ pub use objects::{
     UnderlyingObjectProperties, UpdateObjectUserMetadata,
 };
 pub use pages::{Error, List, MAX_PER_PAGE, Pagination};
+pub use pulls::{
+    PullRequest, PullRequestBasic, PullRequestCreation, PullRequestCreationResponse, PullRequestStatus,
+};
 pub use repositories::{
-    ImportCreation, ImportLocation, ImportLocationType, PullRequestBasic, PullRequestCreation,
-    PullRequestStatus, RefsRestore, Repository, RepositoryCreation, RepositoryMetadataKeys,
-    RepositoryMetadataSet,
+    ImportCreation, ImportLocation, ImportLocationType, RefsRestore, Repository, RepositoryCreation,
+    RepositoryMetadataKeys, RepositoryMetadataSet,
 };
 pub use settings::{BranchProtectionRule, GarbageCollectionRule, GarbageCollectionRules};
 pub use staging::{

@@ -172,6 +172,7 @@ impl Catalog {
                 head: target.id,
                 operation: "hard reset",
                 protected_refused: true,
+                joined: &[],
             };
             if let Published::Done = inner.publish(&writable.repository, branch, &publication).await? {
                 return Ok(());

@@ -11,7 +11,8 @@ use crate::branch_state::{BranchState, Sealed};
 use crate::catalog::Inner;
 use crate::entry::same_content;
 use crate::layers::Decision;
-use crate::publish::{MOVE_ATTEMPTS, Publication, Published};
+use crate::once::Remember;
+use crate::publish::{Joined, MOVE_ATTEMPTS, Publication, Published};
 use crate::working::{Working, busy};
 use crate::{Catalog, CatalogError, Commit, CommitRequest, ErrorKind, Repository, keys, wire};
 
@@ -64,6 +65,11 @@ impl Catalog {
         if let Some(tree) = &request.source_metarange {
             return inner.commit_tree(&repository, branch, &request, tree).await;
         }
+        if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
+            return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
+        }
+        let remember = Remember::of(request.once.as_ref());
+        let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
         let mut cut = inner.seal(&repository, branch).await?;
         let mut run = cut.sealed.clone();
         for _ in 0..MOVE_ATTEMPTS {
@@ -80,10 +86,18 @@ impl Catalog {
                 head: commit.id,
                 operation: "commit",
                 protected_refused: true,
+                joined: &joined,
             };
-            if let Published::Done = inner.publish(&repository, branch, &publication).await? {
-                inner.commits.insert((repository.incarnation, commit.id), Arc::new(commit.clone()));
-                return Ok(commit);
+            match inner.publish(&repository, branch, &publication).await? {
+                Published::Done => {
+                    inner.commits.insert((repository.incarnation, commit.id), Arc::new(commit.clone()));
+                    return Ok(commit);
+                }
+                Published::Superseded => {
+                    let done = inner.done_meanwhile(&repository, request.once.as_ref()).await?;
+                    return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
+                }
+                Published::Moved => {}
             }
             // Moved. A reset since the cut: what it kept is to be cut anew. Else what is left of our run counts.
             let now = inner.branch(&repository, branch).await?;
@@ -216,7 +230,12 @@ impl Inner {
         tree: &str,
     ) -> Result<Commit, CatalogError> {
         let root = self.known_tree(repository, tree).await?;
+        let remember = Remember::of(request.once.as_ref());
+        let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
         for _ in 0..MOVE_ATTEMPTS {
+            if let Some(done) = self.done_before(repository, request.once.as_ref()).await? {
+                return Ok(self.commit(repository, &done.commit).await?.as_ref().clone());
+            }
             let cut = self.clean_cut(repository, branch, "cannot use source MetaRange").await;
             let (cut, head) = match cut {
                 Err(error) if error.kind() == ErrorKind::Dirty => {
@@ -235,6 +254,7 @@ impl Inner {
                 head: commit.id,
                 operation: "commit",
                 protected_refused: true,
+                joined: &joined,
             };
             if let Published::Done = self.publish(repository, branch, &publication).await? {
                 return Ok(commit);

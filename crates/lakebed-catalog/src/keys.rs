@@ -3,7 +3,7 @@
 //! engine (`lakebed-auth` uses `a`).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use lakebed_core::{BranchId, CommitId, Incarnation, LayerId, RepositoryId, TagId, Timestamp};
+use lakebed_core::{BranchId, CommitId, Incarnation, LayerId, ObjectName, RepositoryId, TagId, Timestamp};
 
 fn key(noun: u8, parts: &[&[u8]]) -> Bytes {
     let mut out = BytesMut::with_capacity(1 + parts.iter().map(|p| p.len()).sum::<usize>());
@@ -150,6 +150,39 @@ pub(crate) fn upload_parts(r: &Incarnation, id: &str) -> Bytes {
     key(b'v', &[r.as_bytes(), id.as_bytes()])
 }
 
+/// `pull/<R>/<id>` -> pull request.
+pub(crate) fn pull_request(r: &Incarnation, id: &ObjectName) -> Bytes {
+    pull_requests(r, &id.to_string())
+}
+
+/// Prefix of the pull requests of a repository whose ids start so.
+pub(crate) fn pull_requests(r: &Incarnation, id_prefix: &str) -> Bytes {
+    key(b'q', &[r.as_bytes(), id_prefix.as_bytes()])
+}
+
+/// The lists of pull requests besides the one of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PullList {
+    /// Open ones.
+    Open,
+    /// Closed and merged ones.
+    Closed,
+}
+
+/// Index of pull requests by status: `<R>/<list>/<id>` -> empty.
+pub(crate) fn pull_list(r: &Incarnation, list: PullList, id_prefix: &str) -> Bytes {
+    let list = match list {
+        PullList::Open => b'o',
+        PullList::Closed => b'c',
+    };
+    key(b'Q', &[r.as_bytes(), &[list], id_prefix.as_bytes()])
+}
+
+/// `once/<R>/<key>` -> what the request with this idempotency key made.
+pub(crate) fn once(r: &Incarnation, idempotency_key: &[u8; 32]) -> Bytes {
+    key(b'y', &[r.as_bytes(), idempotency_key])
+}
+
 /// `rules/<R>` -> branch protection.
 pub(crate) fn rules(r: &Incarnation) -> Bytes {
     key(b's', &[r.as_bytes(), b"p"])
@@ -177,7 +210,7 @@ pub(crate) fn tag(r: &Incarnation, id: &TagId) -> Bytes {
 
 /// Everything that belongs to a repository besides its refs.
 pub(crate) fn of_repository(r: &Incarnation) -> impl Iterator<Item = lakebed_kv::KeyRange> {
-    [b'b', b't', b'c', b'u', b'i', b'v', b's']
+    [b'b', b't', b'c', b'u', b'i', b'v', b'q', b'Q', b'y', b's']
         .map(|noun| lakebed_kv::KeyRange::prefix(&key(noun, &[r.as_bytes()])))
         .into_iter()
 }

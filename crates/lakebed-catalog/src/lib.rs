@@ -27,8 +27,10 @@ mod merges;
 mod multipart;
 mod nodes;
 mod objects;
+mod once;
 mod paging;
 mod publish;
+mod pulls;
 mod records;
 mod refs;
 mod repositories;
@@ -43,10 +45,12 @@ mod working;
 pub use catalog::{Catalog, CatalogConfig};
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
-pub use records::{Branch, Commit, MergeOutcome, MergeSummary, Repository, Tag, Upload, UploadPart};
+pub use records::{
+    Branch, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload, UploadPart,
+};
 pub use requests::{
     BranchCreation, CommitRequest, CompletedPart, Completion, CopyRequest, DiffEntry, DiffKind, DiffMode,
     DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeRequest, MergeStrategy,
-    NewRepository, Page, PageRequest, PickRequest, Precondition, ResetTarget, RevertRequest, StoredBody,
-    UploadTarget, UploadsRequest, WriteTicket,
+    NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest, Precondition, PullFilter,
+    PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget, UploadsRequest, WriteTicket,
 };

@@ -10,7 +10,8 @@ use crate::branch_state::BranchState;
 use crate::catalog::Inner;
 use crate::commits::{COMMIT_VERSION, millis_of, no_changes};
 use crate::entry::same_content;
-use crate::publish::{MOVE_ATTEMPTS, Publication, Published};
+use crate::once::Remember;
+use crate::publish::{Joined, MOVE_ATTEMPTS, Publication, Published};
 use crate::working::busy;
 use crate::{
     Catalog, CatalogError, Commit, ErrorKind, MergeOutcome, MergeRequest, MergeStrategy, MergeSummary,
@@ -51,61 +52,8 @@ impl Catalog {
         destination: &BranchId,
         request: MergeRequest,
     ) -> Result<MergeOutcome, CatalogError> {
-        let inner = &self.inner;
-        let (repository, _) = inner.repository(repository).await?;
-        inner.branch(&repository, destination).await?;
-        let source_commit = inner.resolve(&repository, source).await?;
-        Inner::check_writable(&repository, request.force)?;
-        let queue = inner.head_queue(&repository, destination);
-        let _turn = queue.lock().await;
-        for _ in 0..MOVE_ATTEMPTS {
-            let (cut, head) =
-                inner.clean_cut(&repository, destination, &format!("merge into {destination}")).await?;
-            let base = inner.best_common_ancestor(&repository, &source_commit, &head).await?;
-            let base_tree = base.as_deref().map_or_else(lakebed_tree::empty_tree, tree);
-            let is_ancestor = base.as_ref().is_some_and(|base| base.id == source_commit.id);
-            let nothing = is_ancestor || base.is_some() && base_tree == tree(&source_commit);
-            if nothing && !request.allow_empty {
-                return Err(no_changes(&format!("update branch {destination}")));
-            }
-            let trees = ThreeWay { base: base_tree, source: tree(&source_commit), destination: tree(&head) };
-            let context = format!("update branch {destination}");
-            let (root, summary) = inner.merge_trees(&repository, trees, request.strategy, &context).await?;
-            let message = if request.message.is_empty() {
-                format!("Merge '{source}' into '{destination}'")
-            } else {
-                request.message.clone()
-            };
-            let mut metadata = request.metadata.clone();
-            let strategy = match request.strategy {
-                MergeStrategy::None => "default",
-                MergeStrategy::SourceWins => "source-wins",
-                MergeStrategy::DestinationWins => "dest-wins",
-            };
-            metadata.insert(STRATEGY_KEY.to_owned(), strategy.to_owned());
-            let mut parents = vec![head.id];
-            if !request.squash {
-                parents.push(source_commit.id);
-            }
-            let now = inner.clock.now();
-            let commit = Commit {
-                id: head.id,
-                parents,
-                tree: Some(root),
-                committer: request.committer.clone(),
-                message,
-                created_secs: now.secs(),
-                created_millis: millis_of(now),
-                metadata,
-                generation: head.generation.max(source_commit.generation) + 1,
-                version: COMMIT_VERSION,
-            }
-            .seal();
-            if inner.publish_clean(&repository, destination, &cut, &commit, "merge").await? {
-                return Ok(MergeOutcome { reference: commit.id, summary });
-            }
-        }
-        Err(busy(&format!("merge into branch '{destination}'")))
+        let (repository, _) = self.inner.repository(repository).await?;
+        self.inner.merge(&repository, source, destination, &request, None).await
     }
 
     /// Undoes a commit on a branch.
@@ -143,11 +91,15 @@ impl Catalog {
         let _turn = queue.lock().await;
         let context = format!("update branch {branch}");
         for _ in 0..MOVE_ATTEMPTS {
+            if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
+                return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
+            }
             let (cut, head) = inner.clean_cut(&repository, branch, &format!("revert on {branch}")).await?;
             let Some(parent) = parent else { return Err(no_changes(&context)) };
             let parent = inner.commit(&repository, &parent).await?;
             let trees = ThreeWay { base: tree(&undone), source: tree(&parent), destination: tree(&head) };
-            let (root, _) = inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
+            let (root, summary) =
+                inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
             if root == tree(&head) && !request.allow_empty {
                 return Err(no_changes(&context));
             }
@@ -164,8 +116,11 @@ impl Catalog {
                 message,
                 request.metadata.clone().unwrap_or_default(),
             );
-            if inner.publish_clean(&repository, branch, &cut, &commit, "revert").await? {
-                return Ok(commit);
+            let remember = Remember::of(request.once.as_ref()).map(|remember| remember.with(summary));
+            let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
+            match inner.publish_clean(&repository, branch, &cut, &commit, "revert", &joined).await? {
+                Published::Done => return Ok(commit),
+                Published::Moved | Published::Superseded => {}
             }
         }
         Err(busy(&format!("revert on branch '{branch}'")))
@@ -207,6 +162,9 @@ impl Catalog {
         let _turn = queue.lock().await;
         let context = format!("update branch {branch}");
         for _ in 0..MOVE_ATTEMPTS {
+            if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
+                return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
+            }
             let (cut, head) =
                 inner.clean_cut(&repository, branch, &format!("cherry-pick on {branch}")).await?;
             let base = inner.tree_of(&repository, &parent).await?;
@@ -214,7 +172,8 @@ impl Catalog {
                 return Err(no_changes(&context));
             }
             let trees = ThreeWay { base, source: tree(&picked), destination: tree(&head) };
-            let (root, _) = inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
+            let (root, summary) =
+                inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
             let message = match request.message.as_str() {
                 "" => picked.message.clone(),
                 message => message.to_owned(),
@@ -223,8 +182,11 @@ impl Catalog {
             metadata.insert("cherry-pick-origin".to_owned(), picked.id.to_string());
             metadata.insert("cherry-pick-committer".to_owned(), picked.committer.clone());
             let commit = inner.undo_commit(&head, Some(root), &request.committer, message, metadata);
-            if inner.publish_clean(&repository, branch, &cut, &commit, "cherry-pick").await? {
-                return Ok(commit);
+            let remember = Remember::of(request.once.as_ref()).map(|remember| remember.with(summary));
+            let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
+            match inner.publish_clean(&repository, branch, &cut, &commit, "cherry-pick", &joined).await? {
+                Published::Done => return Ok(commit),
+                Published::Moved | Published::Superseded => {}
             }
         }
         Err(busy(&format!("cherry-pick on branch '{branch}'")))
@@ -239,6 +201,78 @@ fn no_such_parent(number: i64) -> CatalogError {
 }
 
 impl Inner {
+    /// Merges the committed state of `source` into a branch, together with what joins it.
+    pub(crate) async fn merge(
+        &self,
+        repository: &Repository,
+        source: &RefExpr,
+        destination: &BranchId,
+        request: &MergeRequest,
+        joined: Option<&dyn Joined>,
+    ) -> Result<MergeOutcome, CatalogError> {
+        self.branch(repository, destination).await?;
+        let source_commit = self.resolve(repository, source).await?;
+        Self::check_writable(repository, request.force)?;
+        let queue = self.head_queue(repository, destination);
+        let _turn = queue.lock().await;
+        let again = async || self.done_before(repository, request.once.as_ref()).await;
+        for _ in 0..MOVE_ATTEMPTS {
+            if let Some(done) = again().await? {
+                return Ok(MergeOutcome { reference: done.commit, summary: done.summary });
+            }
+            let (cut, head) =
+                self.clean_cut(repository, destination, &format!("merge into {destination}")).await?;
+            let base = self.best_common_ancestor(repository, &source_commit, &head).await?;
+            let base_tree = base.as_deref().map_or_else(lakebed_tree::empty_tree, tree);
+            let is_ancestor = base.as_ref().is_some_and(|base| base.id == source_commit.id);
+            let nothing = is_ancestor || base.is_some() && base_tree == tree(&source_commit);
+            if nothing && !request.allow_empty {
+                return Err(no_changes(&format!("update branch {destination}")));
+            }
+            let trees = ThreeWay { base: base_tree, source: tree(&source_commit), destination: tree(&head) };
+            let context = format!("update branch {destination}");
+            let (root, summary) = self.merge_trees(repository, trees, request.strategy, &context).await?;
+            let message = if request.message.is_empty() {
+                format!("Merge '{source}' into '{destination}'")
+            } else {
+                request.message.clone()
+            };
+            let mut metadata = request.metadata.clone();
+            let strategy = match request.strategy {
+                MergeStrategy::None => "default",
+                MergeStrategy::SourceWins => "source-wins",
+                MergeStrategy::DestinationWins => "dest-wins",
+            };
+            metadata.insert(STRATEGY_KEY.to_owned(), strategy.to_owned());
+            let mut parents = vec![head.id];
+            if !request.squash {
+                parents.push(source_commit.id);
+            }
+            let now = self.clock.now();
+            let commit = Commit {
+                id: head.id,
+                parents,
+                tree: Some(root),
+                committer: request.committer.clone(),
+                message,
+                created_secs: now.secs(),
+                created_millis: millis_of(now),
+                metadata,
+                generation: head.generation.max(source_commit.generation) + 1,
+                version: COMMIT_VERSION,
+            }
+            .seal();
+            let remember = Remember::of(request.once.as_ref()).map(|remember| remember.with(summary));
+            let once = remember.as_ref().map(|remember| remember as &dyn Joined);
+            let joined: Vec<&dyn Joined> = joined.into_iter().chain(once).collect();
+            match self.publish_clean(repository, destination, &cut, &commit, "merge", &joined).await? {
+                Published::Done => return Ok(MergeOutcome { reference: commit.id, summary }),
+                Published::Moved | Published::Superseded => {}
+            }
+        }
+        Err(busy(&format!("merge into branch '{destination}'")))
+    }
+
     /// The three-way merge of trees, its nodes durable.
     async fn merge_trees(
         &self,
@@ -311,7 +345,8 @@ impl Inner {
         cut: &BranchState,
         commit: &Commit,
         operation: &'static str,
-    ) -> Result<bool, CatalogError> {
+        joined: &[&dyn Joined],
+    ) -> Result<Published, CatalogError> {
         let publication = Publication {
             from: cut,
             run: &cut.sealed,
@@ -320,7 +355,8 @@ impl Inner {
             operation,
             // Merges, reverts and picks are how a protected branch is changed.
             protected_refused: false,
+            joined,
         };
-        Ok(matches!(self.publish(repository, branch, &publication).await?, Published::Done))
+        self.publish(repository, branch, &publication).await
     }
 }

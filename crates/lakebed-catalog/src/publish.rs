@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use lakebed_blocks::{BlockAddress, PutOptions};
 use lakebed_core::{BranchId, CommitId, Incarnation, LayerId};
@@ -9,6 +10,7 @@ use lakebed_kv::{Check, Outcome, Transaction};
 
 use crate::branch_state::{BranchState, Content, Mask, Sealed};
 use crate::catalog::Inner;
+use crate::staging::Along;
 use crate::working::busy;
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
@@ -32,6 +34,22 @@ pub(crate) struct Publication<'a> {
     pub(crate) operation: &'static str,
     /// Refuse if the branch is protected by then.
     pub(crate) protected_refused: bool,
+    /// What else becomes true at the same instant.
+    pub(crate) joined: &'a [&'a dyn Joined],
+}
+
+/// Something that becomes true in the very transaction that moves a head: a pull request merged, a task done
+/// (`protocol.md`, Publish step 3).
+#[async_trait]
+pub(crate) trait Joined: Send + Sync {
+    /// The checks and writes for a publish of `head`. Asked again before every try, so it must look at its rows anew.
+    /// `None`: what the publish is for has happened already. That and an error end the publish, and the head stays.
+    async fn along(
+        &self,
+        inner: &Inner,
+        repository: &Repository,
+        head: &CommitId,
+    ) -> Result<Option<Along>, CatalogError>;
 }
 
 /// How a publish ended.
@@ -40,6 +58,8 @@ pub(crate) enum Published {
     Done,
     /// Head, reset count or layers are not those computed from: compute again.
     Moved,
+    /// What the publish was for has happened already: one that joined it said so.
+    Superseded,
 }
 
 impl Inner {
@@ -185,7 +205,7 @@ impl Inner {
         branch: &BranchId,
         publication: &Publication<'_>,
     ) -> Result<Published, CatalogError> {
-        let Publication { from, run, commit, head, operation, protected_refused } = publication;
+        let Publication { from, run, commit, head, operation, protected_refused, joined } = publication;
         if let Some(commit) = commit {
             self.store_commit(repository, commit).await?;
         }
@@ -232,6 +252,13 @@ impl Inner {
             }
             for (key, value) in dead_rows(&repository.storage_namespace, gone) {
                 transaction = transaction.put(key, value);
+            }
+            for joined in *joined {
+                let Some(along) = joined.along(self, repository, head).await? else {
+                    return Ok(Published::Superseded);
+                };
+                transaction.checks.extend(along.checks);
+                transaction.writes.extend(along.writes);
             }
             let swept = !gone.is_empty();
             let happened = match self.kv.transact(transaction).await? {

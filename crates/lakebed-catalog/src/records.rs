@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lakebed_core::{BranchId, CommitId, Incarnation, NodeId, ObjectPath, RepositoryId, TagId, Timestamp};
+use lakebed_core::{
+    BranchId, CommitId, Incarnation, NodeId, ObjectName, ObjectPath, RepositoryId, TagId, Timestamp,
+};
 
 use crate::EntryDraft;
 
@@ -99,6 +101,42 @@ pub struct MergeOutcome {
     pub reference: CommitId,
     /// What it changed.
     pub summary: MergeSummary,
+}
+
+/// Where a pull request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullStatus {
+    /// Waiting.
+    Open,
+    /// Given up.
+    Closed,
+    /// Merged, here or elsewhere.
+    Merged,
+}
+
+/// A wish to merge one branch into another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullRequest {
+    /// Its id; newer ones sort first.
+    pub id: ObjectName,
+    /// Where it stands.
+    pub status: PullStatus,
+    /// Title; may be empty.
+    pub title: String,
+    /// Description; may be empty.
+    pub description: String,
+    /// Who made it.
+    pub author: String,
+    /// Branch merged from.
+    pub source: BranchId,
+    /// Branch merged into.
+    pub destination: BranchId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was closed or merged last; stays when it is opened again.
+    pub closed: Option<Timestamp>,
+    /// Its merge commit.
+    pub merged: Option<CommitId>,
 }
 
 /// A multipart upload in progress.

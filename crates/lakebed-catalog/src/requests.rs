@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lakebed_blocks::BlockAddress;
 use lakebed_core::{BranchId, Incarnation, ObjectPath, RefExpr, RepositoryId, Timestamp};
 
-use crate::{Entry, EntryBytes};
+use crate::{Entry, EntryBytes, PullStatus};
 
 /// A page of something ordered by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -198,6 +198,8 @@ pub struct CommitRequest {
     pub source_metarange: Option<String>,
     /// Write although the repository is read-only.
     pub force: bool,
+    /// Happen once, however often it is sent.
+    pub once: Option<Once>,
 }
 
 /// How conflicts are resolved.
@@ -229,6 +231,8 @@ pub struct MergeRequest {
     pub allow_empty: bool,
     /// Write although the repository is read-only.
     pub force: bool,
+    /// Happen once, however often it is sent.
+    pub once: Option<Once>,
 }
 
 /// How a revert is made.
@@ -248,6 +252,8 @@ pub struct RevertRequest {
     pub allow_empty: bool,
     /// Write although the repository is read-only.
     pub force: bool,
+    /// Happen once, however often it is sent.
+    pub once: Option<Once>,
 }
 
 /// How a cherry-pick is made.
@@ -265,6 +271,8 @@ pub struct PickRequest {
     pub metadata: Option<BTreeMap<String, String>>,
     /// Write although the repository is read-only.
     pub force: bool,
+    /// Happen once, however often it is sent.
+    pub once: Option<Once>,
 }
 
 /// What a reset drops.
@@ -372,6 +380,53 @@ pub struct UploadsRequest {
     pub after_id: Option<String>,
     /// At most this many.
     pub amount: usize,
+}
+
+/// Makes a request that moves a head happen once, however often it is sent within a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Digest of the client's key and of who it is: one client's keys mean nothing to another.
+    pub key: [u8; 32],
+    /// Digest of the request; the same key with another request is refused.
+    pub request: [u8; 32],
+}
+
+/// A pull request to be.
+#[derive(Clone, Debug)]
+pub struct NewPullRequest {
+    /// Title; may be empty.
+    pub title: String,
+    /// Description; may be empty.
+    pub description: String,
+    /// Who makes it.
+    pub author: String,
+    /// Branch merged from.
+    pub source: BranchId,
+    /// Branch merged into.
+    pub destination: BranchId,
+}
+
+/// What changes in a pull request; `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct PullRequestChange {
+    /// New status.
+    pub status: Option<PullStatus>,
+    /// New title.
+    pub title: Option<String>,
+    /// New description.
+    pub description: Option<String>,
+}
+
+/// Which pull requests a list shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullFilter {
+    /// Every one.
+    #[default]
+    All,
+    /// Open ones.
+    Open,
+    /// Closed and merged ones.
+    Closed,
 }
 
 /// A part named by the client when it completes a multipart upload.

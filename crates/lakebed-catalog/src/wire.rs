@@ -184,6 +184,49 @@ pub(crate) struct RulesRow {
     pub(crate) patterns: Vec<String>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PullRow {
+    /// 0 open, 1 closed, 2 merged.
+    #[prost(uint32, tag = "1")]
+    pub(crate) status: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) title: String,
+    #[prost(string, tag = "3")]
+    pub(crate) description: String,
+    #[prost(string, tag = "4")]
+    pub(crate) author: String,
+    #[prost(string, tag = "5")]
+    pub(crate) source: String,
+    #[prost(string, tag = "6")]
+    pub(crate) destination: String,
+    #[prost(int64, tag = "7")]
+    pub(crate) created_ms: i64,
+    /// When it was closed or merged last.
+    #[prost(int64, optional, tag = "8")]
+    pub(crate) closed_ms: Option<i64>,
+    /// The merge commit.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(crate) merged: Vec<u8>,
+}
+
+/// What a request with an idempotency key made.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OnceRow {
+    /// Digest of the request.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) request: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) commit: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    pub(crate) added: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) removed: u64,
+    #[prost(uint64, tag = "5")]
+    pub(crate) changed: u64,
+    #[prost(uint64, tag = "6")]
+    pub(crate) conflicts: u64,
+}
+
 /// Decodes a stored record.
 pub(crate) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, CatalogError> {
     M::decode(bytes).map_err(|_| CatalogError::Damaged { what })

@@ -38,6 +38,14 @@ impl Body for InBody {
         let body = self.get_mut().0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         Pin::new(body).poll_frame(context)
     }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).size_hint()
+    }
 }
 
 /// The body of an answer: small and whole, or an object's bytes as they come from the store.
@@ -121,4 +129,21 @@ impl Body for AnswerBody {
 /// A request's body as the catalog takes it. Trailers are dropped.
 pub fn byte_stream(body: InBody) -> ByteStream {
     body.into_data_stream().map(|chunk| chunk.map_err(BodyError::Client)).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    #[test]
+    fn a_body_says_the_length_that_it_came_with() {
+        let body = InBody::new(Full::new(Bytes::from_static(b"hello")));
+        assert_eq!(body.size_hint().exact(), Some(5));
+        assert!(!body.is_end_stream());
+        let body = InBody::new(Empty::new());
+        assert_eq!(body.size_hint().exact(), Some(0));
+        assert!(body.is_end_stream());
+    }
 }

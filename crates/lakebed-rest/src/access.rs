@@ -237,6 +237,11 @@ pub(crate) fn import(call: &Call, import: &lakebed_api::ImportCreation) -> Requi
     Requirement::All(all)
 }
 
+/// Committing to the branch a pull request names.
+pub(crate) fn commit_to(call: &Call, branch: &str) -> Requirement {
+    one(within("fs:CreateCommit", call, "branch", branch))
+}
+
 /// Merging a pull request. Which branch it merges into is in the pull request, so the handler asks for that.
 pub(crate) fn merge_pull<I>(call: &Call, _: &I) -> Requirement {
     one(on_repository("pr:WritePullRequest", call))

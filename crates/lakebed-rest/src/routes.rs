@@ -5,8 +5,8 @@ use crate::access::{
     repository_any, tag,
 };
 use crate::handlers::{
-    branches, commits, diffs, identity as caller, merges, object_reads, object_writes, page, repositories,
-    server, settings, staging, symlink, tags, unserved, uploads,
+    branches, commits, diffs, identity as caller, merges, object_reads, object_writes, page, pulls,
+    repositories, server, settings, staging, symlink, tags, unserved, uploads,
 };
 use crate::operation::{Operation, delete, get, head, patch, post, put};
 use crate::service::unknown_endpoint;
@@ -609,24 +609,24 @@ fn of_tasks() -> Vec<Operation> {
             .does(unserved::unknown_run),
         get("listPullRequests", repo!("/pulls"))
             .requires(repository("pr:ListPullRequests"))
-            .query(unserved::pulls_input)
-            .does(unserved::pulls),
+            .query(pulls::listing)
+            .does(pulls::list_all),
         post("createPullRequest", repo!("/pulls"))
             .requires(repository("pr:WritePullRequest"))
-            .json(unserved::new_pull)
-            .does(unserved::create_pull),
+            .json(pulls::creation)
+            .does(pulls::create),
         get("getPullRequest", repo!("/pulls/{pull_request}"))
             .requires(repository("pr:ReadPullRequest"))
             .bare()
-            .does(unserved::unknown_pull),
+            .does(pulls::get),
         patch("updatePullRequest", repo!("/pulls/{pull_request}"))
             .requires(repository("pr:WritePullRequest"))
-            .json(unserved::pull_update)
-            .does(unserved::unknown_pull),
+            .json(pulls::change)
+            .does(pulls::update),
         put("mergePullRequest", repo!("/pulls/{pull_request}/merge"))
             .requires(access::merge_pull)
             .bare()
-            .does(unserved::unknown_pull),
+            .does(pulls::merge),
         // In the API file, but not part of the free server our clients know.
         get("getLicense", "/license").public().bare().does(|_, (): ()| async { unknown_endpoint() }),
     ]

@@ -2,7 +2,7 @@
 //! (`s3-gateway` §2.3).
 
 use http::request::Parts;
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 
 use crate::call::Call;
 use crate::copy_source::COPY_SOURCE;
@@ -54,7 +54,7 @@ const SUBRESOURCES: [&str; 38] = [
     "list-type",
 ];
 
-/// Whether a request is a browser's form upload to a bucket.
+/// Whether an unsigned request to a host that is not the gateway's is a browser's form upload to a bucket.
 pub(crate) fn is_form(parts: &Parts) -> bool {
     /// First segments that are never buckets here.
     const RESERVED: [&str; 8] = ["api", "auth", "oidc", "iceberg", "metrics", "_health", "_pprof", "assets"];
@@ -63,10 +63,7 @@ pub(crate) fn is_form(parts: &Parts) -> bool {
         && !path.is_empty()
         && !path.contains('/')
         && !RESERVED.contains(&path)
-        && parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"multipart/form-data"))
+        && ops::form::is_form_data(&parts.headers)
 }
 
 /// The sub-resource a request names; `list-type` and `uploadId` select too, but are read by their operations.

@@ -41,6 +41,7 @@ codes! {
     BucketAlreadyOwnedByYou 409 "The bucket exists already, and you own it.",
     ConditionalRequestConflict 409 "A conflicting conditional operation is currently in progress against this resource. Try again.",
     ERRLakeFSNotSupported 405 "This operation is not supported.",
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size.",
     EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size.",
     ErrNoSuchBucketPossibleAPIEndpoint 404 "Repository \"api\" not found; this can happen if your endpoint URL mistakenly ends in \"/api/v1\".",
     ErrReadOnlyRepository 403 "The repository is read-only.",
@@ -55,14 +56,17 @@ codes! {
     InvalidPart 400 "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
     InvalidPartNumber 416 "The requested partnumber is not satisfiable.",
     InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number.",
+    InvalidPolicyDocument 400 "The content of the form does not meet the conditions specified in the policy document.",
     InvalidRange 416 "The requested range is not satisfiable.",
     InvalidRequest 400 "Invalid request.",
     InvalidStorageClass 400 "The storage class you specified is not valid.",
     InvalidTag 400 "The tag provided was not a valid tag.",
     InvalidURI 400 "Couldn't parse the specified URI.",
     KeyTooLongError 400 "Your key is too long.",
+    MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data.",
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to the announced trailers.",
     MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema.",
+    MaxPostPreDataLengthExceeded 400 "Your POST request fields preceding the upload file were too large.",
     MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.",
     MissingContentLength 411 "You must provide the Content-Length HTTP header.",
     MissingRequestBodyError 400 "Request Body is empty.",
@@ -186,11 +190,11 @@ impl S3Error {
         let mut xml = Writer::bare();
         xml.open("Error").text("Code", self.code.as_str()).text("Message", &self.message);
         for (name, value) in &self.elements {
-            xml.text(name, value);
+            xml.text(name, &shown(value));
         }
         let said = |name: &str| self.elements.iter().any(|(known, _)| *known == name);
         if let Some(key) = scene.key.filter(|_| !said("Key")) {
-            xml.text("Key", key);
+            xml.text("Key", &shown(key));
         }
         if let Some(bucket) = scene.bucket.filter(|_| !said("BucketName")) {
             xml.text("BucketName", bucket);
@@ -199,6 +203,15 @@ impl S3Error {
         xml.text("RequestId", scene.request_id).text("HostId", &host_id(scene.request_id));
         xml.finish("Error")
     }
+}
+
+/// A text of the client's in an error, which every parser must be able to read: characters that XML has no place for
+/// are replaced.
+fn shown(text: &str) -> String {
+    let foreign = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
+    text.replace(foreign, "\u{fffd}")
 }
 
 /// 16 digits, as clients' logs are used to: another face of the request's id.

@@ -17,6 +17,7 @@ mod config;
 mod copy_source;
 mod dispatch;
 mod error;
+mod form;
 mod metadata;
 mod operation;
 mod ops;

@@ -20,7 +20,7 @@ use crate::error::{Code, S3Error, Scene};
 use crate::place::{self, Place};
 use crate::query::Query;
 use crate::reply::{self, Reply};
-use crate::{S3Config, dispatch};
+use crate::{S3Config, dispatch, ops};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -111,8 +111,9 @@ impl S3 {
             }
             response
         });
+        let has_kind = is_head || !response.body().is_end_stream();
         let headers = response.headers_mut();
-        if !headers.contains_key(header::CONTENT_TYPE) {
+        if has_kind && !headers.contains_key(header::CONTENT_TYPE) {
             headers.insert(header::CONTENT_TYPE, xml_type);
         }
         if let Ok(id) = HeaderValue::from_str(&request_id) {
@@ -126,8 +127,9 @@ impl S3 {
 
     async fn answer(&self, parts: Parts, place: Place, body: InBody, request_id: &str) -> Reply {
         let query = Query::parse(parts.uri.query())?;
-        if dispatch::is_form(&parts) {
-            return Err(S3Error::of(Code::NotImplemented));
+        if ops::form::is_form(&parts, &place, &query) {
+            // Boxed: forms are rare, and other requests should not carry their size.
+            return Box::pin(ops::form::upload(self, parts, place, body, request_id)).await;
         }
         let (body, body_hash) = if auth::needs_body_hash(&parts) {
             let (body, hash) = hashed(body).await?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use lakebed_blocks::{BlockStore, MemStore};
 use lakebed_catalog::{
     BranchCreation, Catalog, CatalogConfig, CatalogError, Commit, CommitRequest, DiffKind, DiffMode,
-    DiffRequest, EntryDraft, ListRequest, ListedObject, MergeOutcome, MergeRequest, MergeStrategy,
-    NewRepository, Precondition,
+    DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeOutcome, MergeRequest,
+    MergeStrategy, NewRepository, Precondition,
 };
 use lakebed_core::{BranchId, ManualClock, ObjectPath, RefExpr, RepositoryId, SeededEntropy, Timestamp};
 use lakebed_kv::{Kv, MemKv};
@@ -106,6 +106,20 @@ impl Lake {
         self.clock.advance_millis(1000);
         let request = MergeRequest { strategy, ..MergeRequest::default() };
         self.catalog.merge(&self.repo, &expr(source), &branch(into), request).await
+    }
+
+    /// The messages of a ref's log, read page by page.
+    pub async fn log(&self, at: &str) -> Vec<String> {
+        let mut request = LogRequest { amount: 2, ..LogRequest::default() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.catalog.log(&self.repo, &expr(at), &request).await.unwrap();
+            all.extend(page.items.into_iter().map(|commit| commit.message));
+            if !page.has_more {
+                return all;
+            }
+            request.after = page.next_offset;
+        }
     }
 
     /// Every object of a ref with its content, read page by page.

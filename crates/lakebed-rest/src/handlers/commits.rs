@@ -44,6 +44,7 @@ pub(crate) async fn commit(call: Call, input: NewCommit) -> Reply {
         allow_empty: wanted.allow_empty,
         source_metarange,
         force: wanted.force,
+        once: None,
     };
     let commit = call.catalog().commit(&call.repository()?, &call.branch()?, request).await?;
     reply::json(StatusCode::CREATED, &show(commit))
@@ -164,6 +165,7 @@ pub(crate) async fn revert(call: Call, wanted: RevertCreation) -> Reply {
         metadata: overrides.metadata,
         allow_empty: wanted.allow_empty,
         force: wanted.force,
+        once: None,
     };
     call.catalog().revert(&call.repository()?, &call.branch()?, request).await?;
     reply::no_content()
@@ -178,6 +180,7 @@ pub(crate) async fn cherry_pick(call: Call, wanted: CherryPickCreation) -> Reply
         message: overrides.message,
         metadata: overrides.metadata,
         force: wanted.force,
+        once: None,
     };
     let commit = call.catalog().cherry_pick(&call.repository()?, &call.branch()?, request).await?;
     reply::json(StatusCode::CREATED, &show(commit))

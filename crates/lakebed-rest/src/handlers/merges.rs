@@ -34,6 +34,7 @@ pub(crate) async fn merge(call: Call, wanted: Merge) -> Reply {
         squash: wanted.squash_merge,
         allow_empty: wanted.allow_empty,
         force: wanted.force,
+        once: None,
     };
     // The summary left the API long ago; only clients of that time look for it.
     let legacy = call.is_legacy_client();

@@ -7,6 +7,7 @@ pub(crate) mod identity;
 pub(crate) mod merges;
 pub(crate) mod object_reads;
 pub(crate) mod object_writes;
+pub(crate) mod pulls;
 pub(crate) mod repositories;
 pub(crate) mod server;
 pub(crate) mod settings;

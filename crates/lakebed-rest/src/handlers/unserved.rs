@@ -1,14 +1,13 @@
 //! Operations of the API description that this server does not do yet, in one place. Each checks its request and its
 //! caller like every other, and then says so with 501 - or gives the answer that is right because nothing of the kind
-//! can exist: an empty list, or 404 for a run, task or pull request.
+//! can exist: an empty list, or 404 for a run or task.
 
 use http::StatusCode;
 use lakebed_api::{
     Acl, Effect, ExternalLoginInformation, ExternalPrincipalCreation, GroupCreation, ImportCreation, List,
-    Policy, PullRequestBasic, PullRequestCreation, RefsRestore, StsAuthRequest, UserCreation,
+    Policy, RefsRestore, StsAuthRequest, UserCreation,
 };
 use lakebed_catalog::PageRequest;
-use lakebed_core::ObjectName;
 
 use super::{page, settings};
 use crate::call::Call;
@@ -199,41 +198,4 @@ pub(crate) async fn runs(call: Call, _: PageRequest) -> Reply {
 pub(crate) async fn unknown_run<I>(call: Call, _: I) -> Reply {
     in_repository(&call).await?;
     Err(RestError::not_found("run not found"))
-}
-
-// Pull requests
-
-pub(crate) fn pulls_input(call: &Call) -> Result<PageRequest, RestError> {
-    call.query().choice("status", &[("open", ()), ("closed", ()), ("all", ())])?;
-    page(call)
-}
-
-/// No pull request was ever made.
-pub(crate) async fn pulls(call: Call, _: PageRequest) -> Reply {
-    in_repository(&call).await?;
-    empty_list()
-}
-
-pub(crate) fn new_pull(_: &Call, pull: PullRequestCreation) -> Result<PullRequestCreation, RestError> {
-    Ok(pull)
-}
-
-pub(crate) async fn create_pull(call: Call, pull: PullRequestCreation) -> Reply {
-    let repository = call.repository()?;
-    for branch in [&pull.source_branch, &pull.destination_branch] {
-        call.catalog().branch(&repository, &branch.parse()?).await?;
-    }
-    not_yet("opening pull requests")
-}
-
-pub(crate) fn pull_update(_: &Call, update: PullRequestBasic) -> Result<PullRequestBasic, RestError> {
-    Ok(update)
-}
-
-pub(crate) async fn unknown_pull<I>(call: Call, _: I) -> Reply {
-    in_repository(&call).await?;
-    call.param("pull_request")
-        .parse::<ObjectName>()
-        .map_err(|error| RestError::bad_request(format!("pull request {error}: validation error")))?;
-    Err(RestError::not_found("pull request not found"))
 }

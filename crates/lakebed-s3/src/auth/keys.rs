@@ -6,8 +6,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use quick_cache::sync::Cache;
 use sha2::Sha256;
 
+use super::v4::Credential;
+
 /// Derived keys kept in memory.
 const CACHED: usize = 1024;
+
+/// The longest credential that is kept: clients write any region they like, and memory must not grow with it.
+const LONGEST_CACHED: usize = 256;
 
 /// A signing key of a day, region and service.
 pub(crate) type SigningKey = [u8; 32];
@@ -24,14 +29,16 @@ impl Default for KeyCache {
 
 impl KeyCache {
     /// The key for a credential and its secret.
-    pub(super) fn get(&self, credential: &str, scope: &Scope<'_>, secret: &Arc<str>) -> SigningKey {
-        if let Some((known, key)) = self.0.get(credential)
+    pub(super) fn get(&self, credential: &Credential<'_>, secret: &Arc<str>) -> SigningKey {
+        if let Some((known, key)) = self.0.get(credential.text)
             && known == *secret
         {
             return key;
         }
-        let key = derive(secret, scope);
-        self.0.insert(credential.into(), (secret.clone(), key));
+        let key = derive(secret, &credential.scope);
+        if credential.text.len() <= LONGEST_CACHED {
+            self.0.insert(credential.text.into(), (secret.clone(), key));
+        }
         key
     }
 }
@@ -77,9 +84,19 @@ mod tests {
     #[test]
     fn a_changed_secret_gets_its_own_key() {
         let cache = KeyCache::default();
-        let scope = Scope { date: "20130524", region: "r", service: "s3" };
-        let first = cache.get("K/20130524/r/s3", &scope, &Arc::from("one"));
-        assert_ne!(cache.get("K/20130524/r/s3", &scope, &Arc::from("two")), first);
-        assert_eq!(cache.get("K/20130524/r/s3", &scope, &Arc::from("one")), first);
+        let credential = Credential::parse("K/20130524/r/s3/aws4_request").unwrap();
+        let first = cache.get(&credential, &Arc::from("one"));
+        assert_ne!(cache.get(&credential, &Arc::from("two")), first);
+        assert_eq!(cache.get(&credential, &Arc::from("one")), first);
+        assert_eq!(cache.0.len(), 1);
+    }
+
+    #[test]
+    fn overlong_credentials_are_not_kept() {
+        let cache = KeyCache::default();
+        let long = format!("K/20130524/{}/s3/aws4_request", "r".repeat(LONGEST_CACHED));
+        let credential = Credential::parse(&long).unwrap();
+        assert_eq!(cache.get(&credential, &Arc::from("one")), derive("one", &credential.scope));
+        assert_eq!(cache.0.len(), 0);
     }
 }

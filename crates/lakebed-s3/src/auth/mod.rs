@@ -5,6 +5,7 @@
 
 mod canonical;
 pub(crate) mod date_time;
+pub(crate) mod form;
 mod keys;
 pub(crate) mod v2;
 mod v4;
@@ -70,15 +71,15 @@ pub(crate) async fn authenticate(
     let v4_query =
         ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential"].iter().any(|name| query.has(name));
     let v2_query = query.has("AWSAccessKeyId") && query.has("Signature");
+    if given.is_some() && (v4_query || v2_query) {
+        return Err(S3Error::new(
+            Code::InvalidArgument,
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
+             parameter or the Authorization header should be specified.",
+        ));
+    }
     match given {
         Some(given) if given.starts_with("AWS") => {
-            if v4_query || v2_query {
-                return Err(S3Error::new(
-                    Code::InvalidArgument,
-                    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
-                     string parameter or the Authorization header should be specified.",
-                ));
-            }
             if given.starts_with(v4::ALGORITHM) {
                 v4::header(s3, parts, query, given, body_hash).await
             } else if given.starts_with("AWS ") {

@@ -21,12 +21,44 @@ const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 /// The longest life of a presigned URL, in seconds: a week.
 const LONGEST_PRESIGN_SECS: i64 = 604_800;
 
+/// Who signed, and what for.
+pub(super) struct Credential<'a> {
+    /// The whole without `/aws4_request`.
+    pub text: &'a str,
+    pub access_key: &'a str,
+    pub scope: Scope<'a>,
+}
+
+impl<'a> Credential<'a> {
+    /// Reads `<key>/<yyyymmdd>/<region>/s3/aws4_request`; else says what is wrong with it.
+    pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
+        const SHAPE: &str = "the Credential must look like <key>/<yyyymmdd>/<region>/s3/aws4_request.";
+        let text = text.strip_suffix("/aws4_request").ok_or(SHAPE)?;
+        let mut parts = text.rsplitn(4, '/');
+        let (Some(service), Some(region), Some(date), Some(access_key)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(SHAPE);
+        };
+        if date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) || access_key.is_empty() {
+            return Err(SHAPE);
+        }
+        if service != "s3" {
+            return Err("the service in the Credential must be s3.");
+        }
+        Ok(Self { text, access_key, scope: Scope { date, region, service } })
+    }
+
+    /// The scope as what is signed has it.
+    fn scope_text(&self) -> String {
+        let Scope { date, region, service } = self.scope;
+        format!("{date}/{region}/{service}/aws4_request")
+    }
+}
+
 /// A signature as sent.
 struct Sent<'a> {
-    /// The whole credential without `/aws4_request`.
-    credential: &'a str,
-    access_key: &'a str,
-    scope: Scope<'a>,
+    credential: Credential<'a>,
     signed_headers: &'a str,
     signature: &'a str,
 }
@@ -38,24 +70,11 @@ impl<'a> Sent<'a> {
         signature: &'a str,
         malformed: impl Fn(&'static str) -> S3Error,
     ) -> Result<Self, S3Error> {
-        let why = "the Credential must look like <key>/<yyyymmdd>/<region>/s3/aws4_request.";
-        let credential = credential.strip_suffix("/aws4_request").ok_or_else(|| malformed(why))?;
-        let mut parts = credential.rsplitn(4, '/');
-        let (Some(service), Some(region), Some(date), Some(access_key)) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(malformed(why));
-        };
-        if date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) || access_key.is_empty() {
-            return Err(malformed(why));
-        }
-        if service != "s3" {
-            return Err(malformed("the service in the Credential must be s3."));
-        }
+        let credential = Credential::parse(credential).map_err(&malformed)?;
         if !signed_headers.split(';').any(|name| name == "host") {
             return Err(malformed("the host header must be signed."));
         }
-        Ok(Self { credential, access_key, scope: Scope { date, region, service }, signed_headers, signature })
+        Ok(Self { credential, signed_headers, signature })
     }
 
     /// Whether a header is covered.
@@ -93,10 +112,10 @@ pub(super) async fn header(
     let sent = Sent::new(credential, signed_headers, signature, malformed_header)?;
     let now = s3.catalog().clock().now();
     let (stamp, text) = request_date(parts)?;
-    if !text.starts_with(sent.scope.date) {
+    if !text.starts_with(sent.credential.scope.date) {
         return Err(malformed_header("the date in the Credential is not the date of the request."));
     }
-    let key = lookup(s3, sent.access_key).await?;
+    let key = lookup(s3, sent.credential.access_key).await?;
     super::check_skew(s3, stamp, now)?;
     let claim_text = match parts.headers.get(CONTENT_SHA256) {
         Some(value) => value.to_str().map_err(|_| Claim::refused())?,
@@ -108,10 +127,10 @@ pub(super) async fn header(
         })?,
     };
     let claim = Claim::parse(claim_text)?;
-    let signing_key = s3.keys().get(sent.credential, &sent.scope, &key.secret);
-    verify(parts, query, &sent, &text, claim_text, &signing_key)?;
+    let signing_key = s3.keys().get(&sent.credential, &key.secret);
+    let scope = sent.credential.scope_text();
+    verify(parts, query, &sent, (&text, &scope, claim_text), &signing_key)?;
     check_unsigned_headers(parts, &sent)?;
-    let scope = format!("{}/{}/{}/aws4_request", sent.scope.date, sent.scope.region, sent.scope.service);
     let payload = Payload::new(claim, signing_key, &text, &scope, sent.signature);
     Ok(Authenticated { principal: key.principal, payload })
 }
@@ -137,7 +156,7 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
     let sent = Sent::new(credential, signed_headers, signature, malformed_query)?;
     let stamp = date_time::parse(date)
         .ok_or_else(|| malformed_query("X-Amz-Date must look like 20130524T000000Z."))?;
-    if !date.starts_with(sent.scope.date) {
+    if !date.starts_with(sent.credential.scope.date) {
         return Err(malformed_query("The date in X-Amz-Credential is not the date of X-Amz-Date."));
     }
     let expires: i64 =
@@ -146,7 +165,7 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
         let why = "X-Amz-Expires must be between 1 and 604800 seconds.";
         return Err(malformed_query(why).with_status(StatusCode::FORBIDDEN));
     }
-    let key = lookup(s3, sent.access_key).await?;
+    let key = lookup(s3, sent.credential.access_key).await?;
     let claim_text = match query.get("X-Amz-Content-Sha256") {
         Some(claim) => claim,
         None if sent.covers(CONTENT_SHA256.as_str()) => {
@@ -156,8 +175,9 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
         None => "UNSIGNED-PAYLOAD",
     };
     let claim = Claim::parse(claim_text)?;
-    let signing_key = s3.keys().get(sent.credential, &sent.scope, &key.secret);
-    verify(parts, query, &sent, date, claim_text, &signing_key)?;
+    let signing_key = s3.keys().get(&sent.credential, &key.secret);
+    let scope = sent.credential.scope_text();
+    verify(parts, query, &sent, (date, &scope, claim_text), &signing_key)?;
     check_unsigned_headers(parts, &sent)?;
     let now = s3.catalog().clock().now();
     if stamp.secs() > now.secs().saturating_add(s3.config().max_clock_skew_secs) {
@@ -170,7 +190,6 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
             .with("Expires", date_time::iso(Timestamp::from_secs(end)))
             .with("ServerTime", date_time::iso(now)));
     }
-    let scope = format!("{}/{}/{}/aws4_request", sent.scope.date, sent.scope.region, sent.scope.service);
     let payload = Payload::new(claim, signing_key, date, &scope, sent.signature);
     Ok(Authenticated { principal: key.principal, payload })
 }
@@ -198,31 +217,22 @@ fn verify(
     parts: &Parts,
     query: &Query,
     sent: &Sent<'_>,
-    date: &str,
-    payload: &str,
+    (date, scope, payload): (&str, &str, &str),
     key: &[u8; 32],
 ) -> Result<(), S3Error> {
     let raw_path = parts.uri.path();
     let canonical_uri = canonical::uri(raw_path);
     let canonical_query = canonical::query(query);
-    let scope = sent.scope;
     let build = |path: &str| -> Option<(Vec<u8>, String)> {
         let request = canonical::request(parts, path, &canonical_query, sent.signed_headers, payload)?;
-        let to_sign = format!(
-            "{ALGORITHM}\n{date}\n{}/{}/{}/aws4_request\n{}",
-            scope.date,
-            scope.region,
-            scope.service,
-            hex::encode(Sha256::digest(&request))
-        );
+        let hash = hex::encode(Sha256::digest(&request));
+        let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{hash}");
         Some((request, to_sign))
     };
-    let matches = |to_sign: &str| {
-        let right = hex::encode(hmac(key, to_sign.as_bytes()));
-        bool::from(right.as_bytes().ct_eq(sent.signature.as_bytes()))
-    };
+    let matches = |to_sign: &str| is_signature(key, to_sign, sent.signature);
+    let access_key = sent.credential.access_key;
     let Some((request, to_sign)) = build(&canonical_uri) else {
-        return Err(S3Error::of(Code::SignatureDoesNotMatch).with("AWSAccessKeyId", sent.access_key));
+        return Err(S3Error::of(Code::SignatureDoesNotMatch).with("AWSAccessKeyId", access_key));
     };
     if matches(&to_sign) {
         return Ok(());
@@ -231,9 +241,15 @@ fn verify(
     if raw_path != canonical_uri && build(raw_path).is_some_and(|(_, to_sign)| matches(&to_sign)) {
         return Ok(());
     }
-    Err(mismatch(sent.access_key, sent.signature, &to_sign)
+    Err(mismatch(access_key, sent.signature, &to_sign)
         .with("CanonicalRequest", String::from_utf8_lossy(&request))
         .with("CanonicalRequestBytes", spaced_hex(&request)))
+}
+
+/// Whether this is the key's signature, in constant time.
+pub(super) fn is_signature(key: &[u8; 32], to_sign: &str, signature: &str) -> bool {
+    let right = hex::encode(hmac(key, to_sign.as_bytes()));
+    bool::from(right.as_bytes().ct_eq(signature.as_bytes()))
 }
 
 /// What a client is told to find out why its signature is not ours.

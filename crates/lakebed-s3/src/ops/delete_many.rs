@@ -71,6 +71,9 @@ impl Request {
     }
 }
 
+/// What is said of a key on a protected branch.
+const PROTECTED: &str = "error deleting object: Attempted to write to a protected branch";
+
 impl Operation for DeleteObjects {
     fn parse(_call: &Call) -> Result<Self, S3Error> {
         Ok(Self)
@@ -109,7 +112,12 @@ impl Operation for DeleteObjects {
                     if let Some(version) = &object.version {
                         xml.text("VersionId", version);
                     }
-                    xml.text("Code", error.code().as_str()).text("Message", error.message());
+                    let message = match error.code() {
+                        // Clients compare this one.
+                        Code::ErrWriteToProtectedBranch => PROTECTED,
+                        _ => error.message(),
+                    };
+                    xml.text("Code", error.code().as_str()).text("Message", message);
                     xml.close("Error");
                 }
             }

@@ -9,6 +9,7 @@ pub(crate) mod complete;
 pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod delete_many;
+pub(crate) mod form;
 pub(crate) mod get;
 pub(crate) mod get_tagging;
 pub(crate) mod list_objects;
