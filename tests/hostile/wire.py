@@ -84,5 +84,9 @@ def check_s3(answer, shown, method="GET"):
             assert answer.body == b"", f"{answer}: {shown}"
             assert answer.status < 500 or answer.status == 501, f"{answer}: {shown}"
         else:
+            # A method that S3 has no operation for at that place gets a bare status, as lakeFS gives it.
+            if answer.status in (404, 405) and not answer.body:
+                return
+            assert answer.body, f"a refusal without a document: {answer}: {shown}"
             code = error_code(answer)
             assert answer.status < 500 or (answer.status, code) == (501, "NotImplemented"), f"{answer}: {shown}"
