@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lakebed_blocks::BlockAddress;
 use lakebed_core::{Incarnation, LayerId};
-use lakebed_kv::{KeyRange, Transaction};
+use lakebed_kv::{KeyRange, Outcome, Transaction};
 use tokio::task::JoinHandle;
 
 use crate::catalog::Inner;
@@ -63,7 +63,11 @@ impl Inner {
             let dead = self.kv.scan(&range, BATCH).await?;
             for row in &dead {
                 if let Some(layer) = LayerId::from_slice(&row.key[1..]) {
-                    self.kv.transact(Transaction::new().delete(keys::layer(&layer))).await?;
+                    let gone = self.kv.transact(Transaction::new().delete(keys::layer(&layer))).await?;
+                    // If it is not sure that the descriptor is gone, a reader may still count on the rows: next time.
+                    if !matches!(gone, Outcome::Done(_)) {
+                        continue;
+                    }
                     self.delete_range(KeyRange::prefix(&keys::row(&layer, b""))).await?;
                     if !row.value.is_empty() {
                         self.sweep_layer_tree(&row.value, &layer).await?;
