@@ -38,13 +38,14 @@ test-golden: build venvs ## Recorded conversations and the acceptance scripts of
 test-clients: build venvs ## Published clients, unmodified, against the built server
 	scripts/need.sh rclone=rclone
 	$(PYTEST) tests/clients/today tests/s3
+	.venv/s3_tools/bin/python -m pytest -q -p no:cacheprovider tests/clients/s3_tools
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 
 .PHONY: test-promises
-test-promises: build venvs ## Durability, crashes, memory, hostile input: the short forms
+test-promises: build venvs ## Durability, crashes, memory, hostile input, the peer's losses: the short forms
 	scripts/need.sh strace=strace
-	$(PYTEST) tests/durability tests/torture tests/hostile tests/bounded
+	$(PYTEST) tests/durability tests/torture tests/hostile tests/losses tests/bounded
 
 .PHONY: torture
 torture: build venvs ## 64 writers through both doors while the server is killed 50 times
@@ -74,5 +75,7 @@ licences: ## Licences of all dependencies against deny.toml
 	python3 scripts/check_licences.py
 
 .PHONY: bench
-bench: ## Micro benchmarks
-	cargo bench --workspace
+bench: build ## Micro benchmarks, then what each operation costs the server (bench/README.md)
+	cargo bench -p lakebed-tree -p lakebed-kv
+	cargo build --release -p lakebed-bench
+	target/release/lakebed-bench
