@@ -39,6 +39,7 @@ mod settings;
 mod staging;
 mod sweep;
 mod tags;
+mod tree_files;
 mod wire;
 mod working;
 

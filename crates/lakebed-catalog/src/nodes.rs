@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::EntryView;
 
 /// The most bytes a stored node may have; the tree's own bound is on the decompressed form.
-const MAX_STORED_NODE: usize = 1 << 20;
+pub(crate) const MAX_STORED_NODE: usize = 1 << 20;
 
 /// How many node uploads one operation has under way.
 const UPLOADS_AT_ONCE: usize = 16;

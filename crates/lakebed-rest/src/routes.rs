@@ -6,7 +6,7 @@ use crate::access::{
 };
 use crate::handlers::{
     branches, commits, diffs, identity as caller, merges, object_reads, object_writes, page, pulls,
-    repositories, server, settings, staging, symlink, tags, unserved, uploads,
+    repositories, server, settings, staging, symlink, tags, trees, unserved, uploads,
 };
 use crate::operation::{Operation, delete, get, head, patch, post, put};
 use crate::service::unknown_endpoint;
@@ -284,16 +284,16 @@ fn of_repositories() -> Vec<Operation> {
             .does(repositories::delete_metadata),
         get("getMetadataObject", repo!("/metadata/object/{type}/{object_id}"))
             .requires(repository_all(TREES))
-            .query(unserved::metadata_object)
-            .does(unserved::tree_file),
+            .query(trees::file_input)
+            .does(trees::file),
         get("getMetaRange", repo!("/metadata/meta_range/{meta_range}"))
             .requires(repository_all(TREES))
             .bare()
-            .does(unserved::tree_file),
+            .does(trees::meta_range),
         get("getRange", repo!("/metadata/range/{range}"))
             .requires(repository_all(TREES))
             .bare()
-            .does(unserved::tree_file),
+            .does(trees::range),
     ]
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod settings;
 pub(crate) mod staging;
 pub(crate) mod symlink;
 pub(crate) mod tags;
+pub(crate) mod trees;
 pub(crate) mod unserved;
 pub(crate) mod uploads;
 

@@ -164,23 +164,6 @@ pub(crate) async fn prepare_uncommitted(call: Call, (): ()) -> Reply {
     not_yet("preparing garbage collection")
 }
 
-// Trees as files
-
-pub(crate) fn metadata_object(call: &Call) -> Result<(), RestError> {
-    call.query().flag("presign")?;
-    match call.param("type") {
-        "range" | "meta_range" => Ok(()),
-        _ => Err(RestError::bad_request(
-            "parameter \"type\" in path has an error: it must be range or meta_range",
-        )),
-    }
-}
-
-pub(crate) async fn tree_file(call: Call, (): ()) -> Reply {
-    in_repository(&call).await?;
-    not_yet("reading trees as files")
-}
-
 // Hooks
 
 pub(crate) fn runs_input(call: &Call) -> Result<PageRequest, RestError> {
