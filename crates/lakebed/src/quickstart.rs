@@ -133,7 +133,9 @@ async fn sample(lake: &Lake) -> Result<(), Failure> {
 }
 
 fn welcome(address: &str, directory: &Path) {
-    println!(
+    // Nobody reads it, then: the server goes on all the same.
+    let _ = writeln!(
+        std::io::stdout(),
         "
 Lakebed is running in quickstart mode.
 
