@@ -7,6 +7,7 @@ in tests/golden/not_yet.txt is expected to differ: when it agrees, it must leave
     tests/golden/check.py [SCENARIO ...]      needs requests, botocore, pyyaml and ../shared/golden
 """
 import collections
+import concurrent.futures
 import pathlib
 import re
 import subprocess
@@ -23,7 +24,7 @@ GOLDEN = ROOT.parent / "shared" / "golden"
 
 
 def replay(server, scenario):
-    """Differences by step number, and the checker's own text."""
+    """Differences by step number."""
     done = subprocess.run(
         [sys.executable, str(GOLDEN / "golden.py"), "check", "--endpoint", server.endpoint, scenario],
         capture_output=True, text=True, timeout=600,
@@ -36,7 +37,12 @@ def replay(server, scenario):
             steps[at].append(line.strip())
     if done.returncode not in (0, 1) or (done.returncode == 1 and not steps):
         steps[-1].append((done.stderr or done.stdout)[-2000:])
-    return ({}, done.stdout) if done.returncode == 0 else (steps, done.stdout)
+    return {} if done.returncode == 0 else steps
+
+
+def fresh(name):
+    """Whether a scenario needs a server that was never set up."""
+    return bool((yaml.safe_load((GOLDEN / "scenarios" / f"{name}.yaml").read_text()) or {}).get("fresh"))
 
 
 def main():
@@ -49,32 +55,36 @@ def main():
     names = sys.argv[1:] or sorted(path.stem for path in (GOLDEN / "scenarios").glob("*.yaml"))
     good, bad = 0, []
     with tempfile.TemporaryDirectory() as directory, Server(pathlib.Path(directory) / "lake") as shared:
-        for name in names:
-            fresh = (yaml.safe_load((GOLDEN / "scenarios" / f"{name}.yaml").read_text()) or {}).get("fresh")
-            if fresh:
+
+        def judge(name):
+            if fresh(name):
                 with Server(pathlib.Path(directory) / name, set_up=False) as own:
-                    steps, _ = replay(own, name)
-            else:
-                steps, _ = replay(shared, name)
-            reasons = accepted.get(name, {})
-            left = {step: lines for step, lines in steps.items() if step not in reasons}
-            stale = [step for step in reasons if step not in steps]
-            if name in not_yet:
-                if left:
-                    good += 1
-                else:
-                    bad.append(name)
-                    print(f"{name}: agrees now, take it off tests/golden/not_yet.txt")
-            elif left or stale:
-                bad.append(name)
-                for step, lines in sorted(left.items()):
-                    print(f"{name}[{step}]")
-                    for line in lines:
-                        print(f"    {line}")
-                for step in stale:
-                    print(f"{name}[{step}]: accepted as different, but it agrees: take it off accepted.yaml")
-            else:
+                    return replay(own, name)
+            return replay(shared, name)
+
+        # Each scenario has a repository of its own, and many of them wait most of the time.
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            replayed = list(pool.map(judge, names))
+    for name, steps in zip(names, replayed):
+        reasons = accepted.get(name, {})
+        left = {step: lines for step, lines in steps.items() if step not in reasons}
+        stale = [step for step in reasons if step not in steps]
+        if name in not_yet:
+            if left:
                 good += 1
+            else:
+                bad.append(name)
+                print(f"{name}: agrees now, take it off tests/golden/not_yet.txt")
+        elif left or stale:
+            bad.append(name)
+            for step, lines in sorted(left.items()):
+                print(f"{name}[{step}]")
+                for line in lines:
+                    print(f"    {line}")
+            for step in stale:
+                print(f"{name}[{step}]: accepted as different, but it agrees: take it off accepted.yaml")
+        else:
+            good += 1
     print(f"golden: {len(bad)} scenarios disagree: {' '.join(bad)}" if bad else "golden: all agree")
     print(f"{good} passed, {len(bad)} failed")
     sys.exit(1 if bad else 0)
