@@ -325,7 +325,9 @@ def test_parts_of_an_object(repo, door):
     asked = {"x-amz-object-attributes": "ObjectParts,ETag", "x-amz-max-parts": "2"}
     pages = []
     for marker in ("0", "2"):
-        content = door.s3("GET", at, query={"attributes": ""}, headers={**asked, "x-amz-part-number-marker": marker})[1]
+        # Without a marker from the first part on.
+        behind = {} if marker == "0" else {"x-amz-part-number-marker": marker}
+        content = door.s3("GET", at, query={"attributes": ""}, headers={**asked, **behind})[1]
         found = tree(content).find("ObjectParts")
         assert found.findtext("PartsCount") == "3" and found.findtext("PartNumberMarker") == marker
         pages.append([(part.findtext("PartNumber"), part.findtext("Size"), part.findtext("ChecksumCRC32")) for part in found.findall("Part")])

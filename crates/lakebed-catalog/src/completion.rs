@@ -79,6 +79,9 @@ impl Catalog {
         if let Some(entry) = result_of(&found, &named)? {
             return Ok(entry);
         }
+        // What forbids the write is said before what is wrong with the parts. Asked again when the row is turned.
+        let precondition = completion.precondition.clone();
+        self.begin_write(&target.repository, &target.branch, &target.path, precondition, false).await?;
         let matched = inner.match_parts(&found, completion).await?;
         let headers = describe(&found.upload()?, &matched.parts)?;
         Ok(self.join_and_link(target, completion, &named, &matched, headers).await?)

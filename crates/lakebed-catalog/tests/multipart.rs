@@ -397,6 +397,16 @@ async fn what_a_completion_names_is_checked_before_anything_changes() {
 }
 
 #[tokio::test]
+async fn what_forbids_a_completion_is_said_before_what_is_wrong_with_its_parts() {
+    let (_, lake) = lake().await;
+    lake.put("main", "m", "there").await.unwrap();
+    let target = begin(&lake, "main", "m").await;
+    let wrong = CompletedPart { number: 1, etag: "none".to_owned() };
+    let with = Completion { precondition: Precondition::Absent, ..completion(&[wrong]) };
+    assert_eq!(kind(complete(&lake, &target, &with).await), ErrorKind::PreconditionFailed);
+}
+
+#[tokio::test]
 async fn outcomes_are_remembered_for_a_day_and_uploads_for_a_week() {
     let (_, lake) = lake().await;
     let done = begin(&lake, "main", "done").await;

@@ -69,11 +69,13 @@ impl Operation for GetObjectAttributes {
     fn parse(call: &Call) -> Result<Self, S3Error> {
         let values = call.headers().get_all(WANTED_NAME).iter();
         let text = |name: &'static str| call.header(HeaderName::from_static(name));
+        // Without a marker from the first part on.
+        let marker = text(PART_MARKER).filter(|text| !text.is_empty()).or(Some("0"));
         Ok(Self {
             version: Version::parse(call.query.get("versionId"))?,
             wanted: Wanted::parse(values.map(|value| value.to_str().unwrap_or_default()))?,
             most: amount(text(MAX_PARTS), MAX_PARTS, "max-parts", MOST_PARTS)?,
-            after: amount(text(PART_MARKER), PART_MARKER, "part-number-marker", usize::MAX)?,
+            after: amount(marker, PART_MARKER, "part-number-marker", usize::MAX)?,
         })
     }
 
