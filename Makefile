@@ -55,6 +55,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 test-all: test torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
+	$(PYTHON) tests/golden/check.py --all
 
 .PHONY: venvs
 venvs: $(VENVS) ## The Python environments of the black-box suites

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use lakebed_auth::Auth;
 use lakebed_catalog::Catalog;
@@ -74,9 +74,10 @@ impl Rest {
         let is_head = *request.method() == Method::HEAD;
         let mut response = self.answer(request).await;
         if is_head && (response.status().is_client_error() || response.status().is_server_error()) {
-            // No body, and so nothing of a kind.
             *response.body_mut() = AnswerBody::empty();
-            response.headers_mut().remove(header::CONTENT_TYPE);
+            if response.status() == StatusCode::UNAUTHORIZED {
+                response.headers_mut().remove(header::CONTENT_TYPE);
+            }
         }
         let headers = response.headers_mut();
         if !is_head {
