@@ -131,9 +131,18 @@ fn verify(
     (access_key, secret, signature): (&str, &str, &str),
 ) -> Result<(), S3Error> {
     let bucket = place::virtual_bucket(parts, s3.config());
-    let to_sign = string_to_sign(parts, query, date, bucket.as_deref());
-    let right = STANDARD.encode(hmac_sha1(secret.as_bytes(), to_sign.as_bytes()));
-    if bool::from(right.as_bytes().ct_eq(signature.as_bytes())) {
+    let path = parts.uri.path();
+    let matches = |to_sign: &str| {
+        let right = STANDARD.encode(hmac_sha1(secret.as_bytes(), to_sign.as_bytes()));
+        bool::from(right.as_bytes().ct_eq(signature.as_bytes()))
+    };
+    let to_sign = string_to_sign(parts, query, date, bucket.as_deref(), path);
+    if matches(&to_sign) {
+        return Ok(());
+    }
+    // A bucket alone is signed with a slash at its end, whether it is sent with one or not.
+    let is_bucket = bucket.is_none() && path.len() > 1 && !path[1..].contains('/');
+    if is_bucket && matches(&string_to_sign(parts, query, date, None, &format!("{path}/"))) {
         return Ok(());
     }
     Err(v4::mismatch(access_key, signature, &to_sign))
@@ -149,7 +158,7 @@ pub(crate) fn hmac_sha1(key: &[u8], message: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn string_to_sign(parts: &Parts, query: &Query, date: &str, bucket: Option<&str>) -> String {
+fn string_to_sign(parts: &Parts, query: &Query, date: &str, bucket: Option<&str>, path: &str) -> String {
     let plain = |name: HeaderName| {
         parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
@@ -168,7 +177,7 @@ fn string_to_sign(parts: &Parts, query: &Query, date: &str, bucket: Option<&str>
         out.push('/');
         out.push_str(bucket);
     }
-    out.push_str(parts.uri.path());
+    out.push_str(path);
     let mut signed: Vec<(&str, &str)> = query.pairs().filter(|(name, _)| SIGNED.contains(name)).collect();
     signed.sort_unstable();
     for (index, (name, value)) in signed.iter().enumerate() {
@@ -212,7 +221,7 @@ mod tests {
         }
         let parts = request.body(()).unwrap().into_parts().0;
         let query = Query::parse(parts.uri.query()).unwrap();
-        let to_sign = string_to_sign(&parts, &query, date, Some("awsexamplebucket1"));
+        let to_sign = string_to_sign(&parts, &query, date, Some("awsexamplebucket1"), parts.uri.path());
         STANDARD.encode(hmac_sha1(SECRET.as_bytes(), to_sign.as_bytes()))
     }
 
