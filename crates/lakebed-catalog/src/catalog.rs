@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::branch_state::BranchState;
 use crate::nodes::NodeCache;
 use crate::objects::Slice;
+use crate::pulls::PullNames;
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
 /// What a catalog stands on.
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     /// Completions of one multipart upload wait for each other here, by the upload's key.
     pub(crate) completions: Mutex<HashMap<Bytes, Weak<tokio::sync::Mutex<()>>>>,
     pub(crate) slice: Mutex<Slice>,
+    pub(crate) pull_names: Mutex<PullNames>,
     pub(crate) sweep: Arc<Notify>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
 }
@@ -90,6 +92,7 @@ impl Catalog {
                 queues: Mutex::default(),
                 completions: Mutex::default(),
                 slice: Mutex::default(),
+                pull_names: Mutex::default(),
                 sweep: Arc::new(Notify::new()),
                 sweeper: Mutex::new(None),
             }),

@@ -2,7 +2,7 @@
 //! of now; only merging it looks at them.
 
 use async_trait::async_trait;
-use lakebed_core::{BranchId, CommitId, ObjectName, RefExpr, RepositoryId, Timestamp};
+use lakebed_core::{BranchId, CommitId, Entropy, ObjectName, RefExpr, RepositoryId, Timestamp};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Versioned, Write};
 
 use crate::catalog::Inner;
@@ -17,6 +17,25 @@ use crate::{
 
 /// Rows read at once when a list goes on because some went elsewhere meanwhile.
 const SCAN: usize = 1001;
+
+/// The second of the newest name, and how many names it had before. Keeps their order within a second, and when the
+/// clock is set back.
+#[derive(Default)]
+pub(crate) struct PullNames {
+    second: i64,
+    named: u32,
+}
+
+impl PullNames {
+    fn fresh(&mut self, now: Timestamp, entropy: &dyn Entropy) -> ObjectName {
+        if now.secs() > self.second {
+            *self = Self { second: now.secs(), named: 0 };
+        }
+        let name = ObjectName::descending_nth(Timestamp::from_secs(self.second), self.named, entropy);
+        self.named = self.named.wrapping_add(1);
+        name
+    }
+}
 
 fn not_found(id: &ObjectName) -> CatalogError {
     CatalogError::refused(ErrorKind::NotFound, format!("pull request '{id}' not found"))
@@ -51,7 +70,7 @@ impl Catalog {
             }
             let now = inner.clock.now();
             let pull = PullRequest {
-                id: ObjectName::descending(now, &*inner.entropy),
+                id: inner.pull_names.lock().fresh(now, &*inner.entropy),
                 status: PullStatus::Open,
                 title: new.title.clone(),
                 description: new.description.clone(),
@@ -88,7 +107,7 @@ impl Catalog {
         Ok(self.inner.pull_request(&repository, id).await?.0)
     }
 
-    /// Pull requests in the order of their ids: the newest first.
+    /// Pull requests in the order of their ids: the later second first, within a second as they were opened.
     pub async fn list_pull_requests(
         &self,
         repository: &RepositoryId,

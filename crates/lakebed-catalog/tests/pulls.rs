@@ -111,6 +111,25 @@ async fn lists_follow_the_status_page_by_page() {
 }
 
 #[tokio::test]
+async fn the_later_second_comes_first_and_within_a_second_the_earlier_pull_request() {
+    let lake = ahead().await;
+    let mut pulls = Vec::new();
+    for _ in 0..8 {
+        pulls.push(open(&lake, "dev", "main").await);
+    }
+    lake.clock.advance_millis(1000);
+    for _ in 0..8 {
+        pulls.push(open(&lake, "dev", "main").await);
+    }
+    // The clock may be set back: what is opened then belongs to the latest second.
+    lake.clock.advance_millis(-5000);
+    pulls.push(open(&lake, "dev", "main").await);
+    let (earlier, later) = pulls.split_at(8);
+    let wanted: Vec<_> = later.iter().chain(earlier).map(|pull| pull.id.to_string()).collect();
+    assert_eq!(ids(&lake, PullFilter::All).await, wanted);
+}
+
+#[tokio::test]
 async fn a_pull_request_needs_two_existing_branches_that_differ() {
     let lake = ahead().await;
     for (source, destination, kind) in [

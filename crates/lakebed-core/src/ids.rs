@@ -130,6 +130,13 @@ impl ObjectName {
         Self::with_prefix(!(now.secs() as u32), entropy)
     }
 
+    /// As [`ObjectName::descending`], where of the names of one second a greater `nth` sorts later.
+    pub fn descending_nth(now: Timestamp, nth: u32, entropy: &dyn Entropy) -> Self {
+        let Self(mut bytes) = Self::descending(now, entropy);
+        bytes[4..8].copy_from_slice(&nth.to_be_bytes());
+        Self(bytes)
+    }
+
     fn with_prefix(prefix: u32, entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; 12];
         entropy.fill(&mut bytes[4..]);
@@ -212,6 +219,15 @@ mod tests {
         assert_eq!(late.ascending_secs(), 1_700_000_001);
         assert!("000000000000000000001".parse::<ObjectName>().is_err());
         assert!("00000000000000000001".parse::<ObjectName>().is_err());
+    }
+
+    #[test]
+    fn later_seconds_sort_first_and_within_a_second_the_lower_number() {
+        let entropy = SeededEntropy::new(1);
+        let name = |secs, nth| ObjectName::descending_nth(Timestamp::from_secs(secs), nth, &entropy);
+        let names = [name(1_700_000_001, 0), name(1_700_000_001, 256), name(1_700_000_000, 0)];
+        assert!(names.is_sorted());
+        assert!(names.map(|name| name.to_string()).is_sorted());
     }
 
     #[test]
