@@ -336,17 +336,19 @@ impl Catalog {
             .collect())
     }
 
-    /// Copies an object; the bytes get an address of their own.
+    /// Copies an object inside the store; the bytes get an address of their own unless the copy is shallow.
     pub async fn copy_object(&self, request: CopyRequest) -> Result<Entry, CatalogError> {
         let source = self.stat(&request.source_repository, &request.source_ref, &request.source_path).await?;
         let source = source.view().ok_or(CatalogError::Damaged { what: "entry" })?.to_entry();
-        let namespace = self.repository(&request.source_repository).await?.storage_namespace.clone();
-        let CopyRequest { repository, branch, path, precondition, force, replace, .. } = request;
+        let from = self.repository(&request.source_repository).await?;
+        let CopyRequest { repository, branch, path, precondition, force, shallow, .. } = request;
         let ticket = self.begin_write(&repository, &branch, &path, precondition, force).await?;
-        self.inner.blocks.copy(&source.full_address(&namespace), &ticket.address).await?;
-        let mut draft = replace.unwrap_or_else(|| source.to_draft());
-        (draft.size, draft.checksum, draft.mtime) = (source.size, source.checksum, None);
-        self.link(ticket, draft).await
+        let draft = EntryDraft { mtime: None, ..source.to_draft() };
+        if shallow {
+            return self.link_copy(ticket, &from, &source, draft).await;
+        }
+        self.inner.blocks.copy(&source.full_address(&from.storage_namespace), &ticket.address).await?;
+        self.link(ticket, EntryDraft { size: source.size, checksum: source.checksum, ..draft }).await
     }
 
     /// Stages an entry for the bytes of another one at the ticket's path: shared within a repository, since objects

@@ -146,8 +146,8 @@ pub struct CopyRequest {
     pub branch: BranchId,
     /// Path written.
     pub path: ObjectPath,
-    /// Replaces content type, metadata and headers of the source; `None` keeps them.
-    pub replace: Option<EntryDraft>,
+    /// The copy shares the source's bytes instead of getting its own, within a repository.
+    pub shallow: bool,
     /// What must hold of the destination.
     pub precondition: Precondition,
     /// Write although the repository is read-only.
