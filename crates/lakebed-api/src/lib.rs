@@ -52,8 +52,8 @@ pub use repositories::{
 };
 pub use settings::{BranchProtectionRule, GarbageCollectionRule, GarbageCollectionRules};
 pub use staging::{
-    AbortPresignMultipartUpload, CompletePresignMultipartUpload, CopyPartSource, StagingLocation,
-    StagingMetadata, UploadPart, UploadPartCopyFrom, UploadPartFrom,
+    AbortPresignMultipartUpload, CompletePresignMultipartUpload, CopyPartSource, PresignMultipartUpload,
+    StagingLocation, StagingMetadata, UploadPart, UploadPartCopyFrom, UploadPartFrom, UploadTo,
 };
 pub use statistics::{InstallationUsageReport, StatsEvent, StatsEventsList, UsageReport};
 

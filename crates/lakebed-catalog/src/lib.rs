@@ -13,6 +13,7 @@
 mod branch_state;
 mod branches;
 mod catalog;
+mod client_uploads;
 mod commit_log;
 mod commits;
 mod completion;
@@ -44,6 +45,7 @@ mod wire;
 mod working;
 
 pub use catalog::{Catalog, CatalogConfig};
+pub use client_uploads::ClientUpload;
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use records::{

@@ -260,6 +260,17 @@ impl Catalog {
         Ok(format!("{address},{}", self.inner.sign_address(address.as_str())))
     }
 
+    /// The address behind one issued to a client; signature and age are verified.
+    pub async fn issued_address(
+        &self,
+        repository: &RepositoryId,
+        issued: &str,
+    ) -> Result<BlockAddress, CatalogError> {
+        let repository = self.repository(repository).await?;
+        let relative = self.inner.verify_issued(&repository, issued)?;
+        Ok(BlockAddress::in_namespace(&repository.storage_namespace, &relative))
+    }
+
     /// Registers any address of this store without checking it (`stageObject`).
     pub async fn stage_address(
         &self,

@@ -5,8 +5,8 @@ use crate::access::{
     repository_any, tag,
 };
 use crate::handlers::{
-    branches, commits, diffs, identity as caller, merges, object_reads, object_writes, page, pulls,
-    repositories, server, settings, staging, symlink, tags, trees, unserved, uploads,
+    branches, client_uploads, commits, diffs, identity as caller, merges, object_reads, object_writes, page,
+    pulls, repositories, server, settings, staging, symlink, tags, trees, unserved, uploads,
 };
 use crate::operation::{Operation, delete, get, head, patch, post, put};
 use crate::service::unknown_endpoint;
@@ -515,30 +515,30 @@ fn of_staging() -> Vec<Operation> {
             .json(staging::link_input)
             .does(staging::link),
         post("createPresignMultipartUpload", of_branch!("/staging/pmpu"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .query(staging::create_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::Creation::path))
+            .query(client_uploads::create_input)
+            .does(client_uploads::create),
         put("completePresignMultipartUpload", of_branch!("/staging/pmpu/{uploadId}"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .optional_json(staging::complete_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::End::path))
+            .optional_json(client_uploads::end_input)
+            .does(client_uploads::complete),
         delete("abortPresignMultipartUpload", of_branch!("/staging/pmpu/{uploadId}"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .optional_json(staging::abort_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::End::path))
+            .optional_json(client_uploads::end_input)
+            .does(client_uploads::abort),
         put("uploadPart", of_branch!("/staging/pmpu/{uploadId}/parts/{partNumber}"))
-            .requires(object("fs:WriteObject", |part: &staging::Part<lakebed_api::UploadPartFrom>| {
+            .requires(object("fs:WriteObject", |part: &client_uploads::Part<lakebed_api::UploadPartFrom>| {
                 &part.path
             }))
-            .json(staging::part_input)
-            .does(staging::upload_part),
+            .json(client_uploads::part_input)
+            .does(client_uploads::upload_part),
         put("uploadPartCopy", of_branch!("/staging/pmpu/{uploadId}/parts/{partNumber}/copy"))
-            .requires(|call, part: &staging::Part<lakebed_api::UploadPartCopyFrom>| {
+            .requires(|call, part: &client_uploads::Part<lakebed_api::UploadPartCopyFrom>| {
                 let source = &part.from.copy_source;
                 access::copy_part(call, &source.repository, &source.path, &part.path)
             })
-            .json(staging::part_copy_input)
-            .does(staging::copy_part),
+            .json(client_uploads::part_copy_input)
+            .does(client_uploads::copy_part),
     ]
 }
 

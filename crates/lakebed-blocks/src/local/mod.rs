@@ -172,7 +172,14 @@ async fn begin(body: &mut ByteStream) -> Result<Beginning, BlockError> {
 #[async_trait]
 impl BlockStore for LocalStore {
     fn info(&self) -> StoreInfo {
-        StoreInfo { kind: "local", scheme: "local", presign: false, presign_multipart: false, import: false }
+        StoreInfo {
+            kind: "local",
+            scheme: "local",
+            presign: false,
+            presign_multipart: false,
+            import: false,
+            min_part_bytes: 0,
+        }
     }
 
     async fn put(
@@ -344,6 +351,7 @@ impl BlockStore for LocalStore {
         upload: &str,
         number: u32,
         body: ByteStream,
+        _: Option<u64>,
     ) -> Result<(Stored, String), BlockError> {
         Self::path(address)?;
         let tag = format!("{number}-{:016x}", self.entropy.next_u64());

@@ -1,6 +1,7 @@
 //! The operations, by noun. A handler gets a checked request and calls the catalog; it knows no storage.
 
 pub(crate) mod branches;
+pub(crate) mod client_uploads;
 pub(crate) mod commits;
 pub(crate) mod diffs;
 pub(crate) mod identity;
