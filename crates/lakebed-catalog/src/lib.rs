@@ -10,6 +10,7 @@
 //! 2. [`Catalog::store_body`]: the bytes, streamed and durable, invisible so far.
 //! 3. [`Catalog::link`]: one staged write that checks everything again, atomically.
 
+mod background;
 mod branch_state;
 mod branches;
 mod catalog;
@@ -17,6 +18,7 @@ mod commit_log;
 mod commits;
 mod completion;
 mod diffs;
+mod dump;
 mod entry;
 mod error;
 mod fold;
@@ -32,13 +34,17 @@ mod paging;
 mod publish;
 mod pulls;
 mod records;
+mod ref_trees;
 mod refs;
 mod repositories;
 mod requests;
+mod restore;
 mod settings;
 mod staging;
 mod sweep;
 mod tags;
+mod task_runner;
+mod tasks;
 mod tree_files;
 mod wire;
 mod working;
@@ -55,3 +61,5 @@ pub use requests::{
     NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest, Precondition, PullFilter,
     PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget, UploadsRequest, WriteTicket,
 };
+pub use restore::{RestoreRequest, RestoreSource};
+pub use tasks::{DumpedRefs, PreparedCommits, Task, TaskKind, TaskResult, TaskState};

@@ -42,6 +42,8 @@ impl Catalog {
         let repository = Repository {
             id: new.id.clone(),
             incarnation,
+            birth: incarnation,
+            restoring: None,
             storage_namespace: namespace,
             default_branch: default_branch.to_string(),
             created: inner.clock.now(),
@@ -125,10 +127,15 @@ impl Catalog {
             let (repository, version) = inner.repository(id).await?;
             Inner::check_writable(&repository, force)?;
             let key = keys::repository(id);
-            let transaction = Transaction::new()
-                .check(key.clone(), Check::Version(version))
-                .delete(key)
-                .put(keys::dead_repository(&repository.incarnation), repository.storage_namespace.clone());
+            let transaction = Transaction::new().check(key.clone(), Check::Version(version)).delete(key);
+            let transaction = repository.lives().fold(transaction, |transaction, life| {
+                transaction.put(keys::dead_repository(&life), repository.storage_namespace.clone())
+            });
+            // Nothing of a restore lands after its gate is gone.
+            let transaction = match repository.restoring {
+                Some(restoring) => transaction.delete(keys::gate(&restoring, 0)),
+                None => transaction,
+            };
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
                 inner.sweep.notify_one();
                 return Ok(());
@@ -180,6 +187,14 @@ impl Catalog {
             }
         }
         Err(busy(&format!("metadata of repository '{id}'")))
+    }
+}
+
+impl Repository {
+    /// Every incarnation that rows of this repository lie under.
+    fn lives(&self) -> impl Iterator<Item = Incarnation> {
+        let birth = (self.birth != self.incarnation).then_some(self.birth);
+        std::iter::once(self.incarnation).chain(birth).chain(self.restoring)
     }
 }
 

@@ -54,6 +54,7 @@ impl Inner {
     pub(crate) async fn sweep_once(&self) -> Result<(), CatalogError> {
         self.sweep_repositories().await?;
         self.sweep_layers().await?;
+        self.sweep_tasks().await?;
         self.sweep_expired().await
     }
 
@@ -179,7 +180,7 @@ impl Inner {
     }
 }
 
-fn after(key: &Bytes) -> Bytes {
+pub(crate) fn after(key: &Bytes) -> Bytes {
     let mut next = key.to_vec();
     next.push(0);
     next.into()
