@@ -53,7 +53,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 
 .PHONY: test-all
 test-all: test torture ## Everything, the long forms included
-	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation
+	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test tasks_simulation -- --include-ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
 	$(PYTHON) tests/golden/check.py --all
 
