@@ -1,7 +1,10 @@
 """Operations that go on after their request was answered: background commit and merge, dump and restore."""
 import concurrent.futures
+import shutil
 import time
 import uuid
+
+from lakebed_server import Server
 
 ZEROS = "0" * 64
 
@@ -109,3 +112,30 @@ def test_a_repository_is_made_from_a_dump(server, repo):
         assert server.rest("GET", f"/repositories/{copy}/{what}") == server.rest("GET", f"/repositories/{repo}/{what}")
     assert server.rest("GET", f"/repositories/{copy}/refs/v1.0/objects", path="a")[1] == b"hello"
     assert server.rest("POST", f"/repositories/{copy}/restore", refs)[0] == 400
+
+
+def test_a_repository_is_made_from_its_bucket_alone(tmp_path):
+    with Server(tmp_path / "lake") as server:
+        server.rest("POST", "/repositories", {"name": "lake", "storage_namespace": "local://lake"})
+        upload(server, "lake", "a")
+        commit(server, "lake", {"message": "m"})
+        server.rest("POST", "/repositories/lake/tags", {"id": "v1.0", "ref": "main"})
+        server.rest("PUT", "/repositories/lake/settings/branch_protection", [{"pattern": "main"}])
+        lists = ("branches", "tags", "refs/main/commits", "settings/branch_protection")
+        before = [server.rest("GET", f"/repositories/lake/{what}") for what in lists]
+        server.stop()
+        shutil.rmtree(tmp_path / "lake" / "metadata")
+        server.start()
+        assert server.rest("GET", "/repositories/lake")[0] == 404
+        new = {"name": "lake", "storage_namespace": "local://lake"}
+        assert server.rest("POST", "/repositories", new)[0] == 400, "the namespace is in use"
+        assert server.rest("POST", "/repositories", new, bare="true")[0] == 201
+        from_bucket = {"source": "bucket", **dict.fromkeys(
+            ("commits_meta_range_id", "tags_meta_range_id", "branches_meta_range_id"), "")}
+        assert server.rest("POST", "/repositories/lake/restore", from_bucket | {"source": "tape"})[0] == 400
+        status, task = server.rest("POST", "/repositories/lake/restore", from_bucket)
+        assert status == 202
+        done = until(server, "/repositories/lake/restore", "done", task_id=task["id"])
+        assert "error" not in done, done
+        assert [server.rest("GET", f"/repositories/lake/{what}") for what in lists] == before
+        assert server.rest("GET", "/repositories/lake/refs/v1.0/objects", path="a")[1] == b"hello"

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::branch_state::BranchState;
+use crate::export::Exports;
 use crate::nodes::NodeCache;
 use crate::objects::Slice;
 use crate::pulls::PullNames;
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) pull_names: Mutex<PullNames>,
     pub(crate) sweep: Arc<Notify>,
     pub(crate) tasks: Arc<Tasks>,
+    pub(crate) exports: Exports,
     background: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -102,19 +104,21 @@ impl Catalog {
                 pull_names: Mutex::default(),
                 sweep: Arc::new(Notify::new()),
                 tasks,
+                exports: Exports::default(),
                 background: Mutex::default(),
             }),
         }
     }
 
-    /// Starts the background work (sweeping what deleted and committed layers left, signs of life of tasks) on the
-    /// current runtime. It ends with [`Catalog::close`].
+    /// Starts the background work (sweeping what deleted and committed layers left, signs of life of tasks, exports of
+    /// refs) on the current runtime. It ends with [`Catalog::close`].
     pub fn start(&self) {
         let mut background = self.inner.background.lock();
         if background.is_empty() {
             let catalog = Arc::downgrade(&self.inner);
             background.push(crate::sweep::spawn(catalog.clone()));
-            background.push(crate::task_runner::spawn(catalog));
+            background.push(crate::task_runner::spawn(catalog.clone()));
+            background.push(crate::export::spawn(catalog));
         }
     }
 
@@ -123,15 +127,19 @@ impl Catalog {
         self.close_within(PATIENCE).await;
     }
 
-    /// Takes no more tasks, waits so long for those of this server, ends those that have not ended by then, and stops
-    /// the background work. The engines are closed by whoever made them.
+    /// Takes no more tasks, waits so long for those of this server, ends those that have not ended by then, stops the
+    /// background work, and exports what changed, waiting as long again. The engines are closed by whoever made them.
     pub async fn close_within(&self, patience: Duration) {
         self.close_tasks(patience).await;
         let background = std::mem::take(&mut *self.inner.background.lock());
+        let exporting = !background.is_empty();
         for task in background {
             task.abort();
             // An aborted task answers an error; that is what was asked for.
             let _ = task.await;
+        }
+        if exporting && tokio::time::timeout(patience, self.export_once()).await.is_err() {
+            tracing::warn!("the last changes of refs were not exported: the next start does it");
         }
     }
 

@@ -13,6 +13,7 @@
 mod background;
 mod branch_state;
 mod branches;
+mod bucket;
 mod catalog;
 mod commit_log;
 mod commits;
@@ -21,6 +22,7 @@ mod diffs;
 mod dump;
 mod entry;
 mod error;
+mod export;
 mod fold;
 mod keys;
 mod layers;

@@ -64,7 +64,10 @@ impl Catalog {
             transaction = inner.new_branch(transaction, &repository, &default_branch, root.id, false);
         }
         match inner.kv.transact(transaction).await? {
-            Outcome::Done(_) => Ok(repository),
+            Outcome::Done(_) => {
+                inner.exports.mark(&new.id);
+                Ok(repository)
+            }
             Outcome::Refused(_) => Err(taken(&new.id)),
             Outcome::Unknown => match inner.repository(&new.id).await {
                 Ok((found, _)) if found.incarnation == incarnation => Ok(repository),
@@ -183,6 +186,7 @@ impl Catalog {
             let row = wire::encode(&wire::RepositoryRow::from(&changed));
             let transaction = Transaction::new().check(key.clone(), Check::Version(version)).put(key, row);
             if let Outcome::Done(_) = self.inner.kv.transact(transaction).await? {
+                self.inner.exports.mark(id);
                 return Ok(());
             }
         }

@@ -33,6 +33,11 @@ pub enum RestoreSource {
         /// Tree of branches.
         branches: String,
     },
+    /// What the bucket alone says: the newest export of a repository in the namespace, and every commit there.
+    Bucket {
+        /// The name the repository had; `None`: as the one restored into, or the only one there is.
+        repository: Option<String>,
+    },
 }
 
 /// A restore to be.
@@ -142,7 +147,7 @@ pub(crate) struct Restore<'a> {
 }
 
 impl Restore<'_> {
-    async fn run(&self, source: &RestoreSource) -> Result<(), CatalogError> {
+    pub(crate) async fn run(&self, source: &RestoreSource) -> Result<(), CatalogError> {
         match source {
             RestoreSource::Dump { commits, tags, branches } => {
                 let nodes = RefNodes::new(self.inner, self.hidden, DUMPS);
@@ -166,6 +171,7 @@ impl Restore<'_> {
                 self.refs(branches, Listed::Branches).await?;
                 self.refs(tags, Listed::Tags).await?;
             }
+            RestoreSource::Bucket { repository } => self.rebuild(repository.as_deref()).await?,
         }
         let default = &self.hidden.default_branch;
         let key = keys::reference(&self.hidden.incarnation, default);
@@ -176,7 +182,7 @@ impl Restore<'_> {
                 ErrorKind::Invalid,
                 format!(
                     "there is no branch '{default}' to restore, the repository's default branch: make the bare \
-                     repository with the default branch of the one that was dumped"
+                     repository with the default branch of the one it is restored from"
                 ),
             ));
         }
@@ -237,7 +243,7 @@ impl Restore<'_> {
     }
 
     /// Every batch lands only while the restore is its repository's.
-    fn gated(&self) -> Transaction {
+    pub(crate) fn gated(&self) -> Transaction {
         Transaction::new().check(keys::gate(&self.hidden.incarnation, 0), Check::Exists)
     }
 

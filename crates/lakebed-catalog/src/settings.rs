@@ -66,6 +66,7 @@ impl Catalog {
             let check = old.map_or(Check::Absent, |row| Check::Version(row.version));
             let transaction = Transaction::new().check(key.clone(), check).put(key.clone(), value.clone());
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                inner.exports.mark(id);
                 done = true;
                 break;
             }
@@ -114,7 +115,10 @@ impl Catalog {
             None => transaction.delete(key),
         };
         match self.inner.kv.transact(transaction).await? {
-            Outcome::Done(_) => Ok(()),
+            Outcome::Done(_) => {
+                self.inner.exports.mark(&repository.id);
+                Ok(())
+            }
             Outcome::Refused(_) | Outcome::Unknown => Err(busy("collection rules")),
         }
     }

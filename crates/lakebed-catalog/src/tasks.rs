@@ -315,11 +315,16 @@ impl Inner {
                 return Ok(Turned::Before);
             }
             let Some(end) = end(&row) else { return Ok(Turned::Before) };
+            let repository = row.repository.clone();
             let along = self.ending(key, row, version, end).await?;
             let transaction = Transaction { checks: along.checks, writes: along.writes };
             // Unknown: the row says what happened when it is read again.
             if let Outcome::Done(_) = self.kv.transact(transaction).await? {
                 self.sweep.notify_one();
+                // What a restore brought is new.
+                if let Ok(repository) = repository.parse() {
+                    self.exports.mark(&repository);
+                }
                 return Ok(Turned::Now);
             }
         }

@@ -320,6 +320,38 @@ pub(crate) struct DumpedRef {
     pub(crate) hidden: bool,
 }
 
+/// What an export of refs and settings consists of.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ExportManifest {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    /// The repository's name.
+    #[prost(string, tag = "2")]
+    pub(crate) repository: String,
+    #[prost(string, tag = "3")]
+    pub(crate) default_branch: String,
+    #[prost(int64, tag = "4")]
+    pub(crate) created_ms: i64,
+    #[prost(bool, tag = "5")]
+    pub(crate) read_only: bool,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// The tree of branches.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) branches: Vec<u8>,
+    /// The tree of tags.
+    #[prost(bytes = "vec", tag = "8")]
+    pub(crate) tags: Vec<u8>,
+    /// Branch protection as stored (a `RulesRow`); absent: never set.
+    #[prost(bytes = "vec", optional, tag = "9")]
+    pub(crate) rules: Option<Vec<u8>>,
+    /// Collection rules as stored; absent: not set.
+    #[prost(bytes = "vec", optional, tag = "10")]
+    pub(crate) gc_rules: Option<Vec<u8>>,
+    #[prost(int64, tag = "11")]
+    pub(crate) exported_ms: i64,
+}
+
 /// Decodes a stored record.
 pub(crate) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, CatalogError> {
     M::decode(bytes).map_err(|_| CatalogError::Damaged { what })

@@ -28,10 +28,16 @@ pub(crate) async fn submit_dump(call: Call, (): ()) -> Reply {
 }
 
 pub(crate) fn restore_input(_: &Call, wanted: RefsRestore) -> Result<RestoreRequest, RestError> {
-    let source = RestoreSource::Dump {
-        commits: wanted.commits_meta_range_id,
-        tags: wanted.tags_meta_range_id,
-        branches: wanted.branches_meta_range_id,
+    let source = match wanted.source.as_deref() {
+        None => RestoreSource::Dump {
+            commits: wanted.commits_meta_range_id,
+            tags: wanted.tags_meta_range_id,
+            branches: wanted.branches_meta_range_id,
+        },
+        Some("bucket") => RestoreSource::Bucket { repository: wanted.repository },
+        Some(_) => {
+            return Err(RestError::bad_request("source: it must be bucket, or left out: validation error"));
+        }
     };
     Ok(RestoreRequest { source, force: wanted.force })
 }
