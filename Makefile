@@ -37,7 +37,7 @@ test-golden: build venvs ## Recorded conversations and the acceptance scripts of
 .PHONY: test-clients
 test-clients: build venvs ## Published clients, unmodified, against the built server
 	scripts/need.sh rclone=rclone
-	$(PYTEST) tests/clients/today tests/s3
+	$(PYTEST) tests/clients/today tests/s3 tests/rest
 	.venv/s3_tools/bin/python -m pytest -q -p no:cacheprovider tests/clients/s3_tools
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
@@ -58,7 +58,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 
 .PHONY: test-all
 test-all: test torture ## Everything, the long forms included
-	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation -- --ignored
+	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test tasks_simulation -- --include-ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
 	$(PYTHON) tests/golden/check.py --all
 

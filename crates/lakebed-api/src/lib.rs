@@ -23,6 +23,7 @@ mod repositories;
 mod settings;
 mod staging;
 mod statistics;
+mod tasks;
 
 pub use auth::{
     AccessKeyCredentials, Acl, AuthCapabilities, AuthenticationToken, CommPrefsInput, CredentialsWithSecret,
@@ -56,6 +57,10 @@ pub use staging::{
     StagingLocation, StagingMetadata, UploadPart, UploadPartCopyFrom, UploadPartFrom, UploadTo,
 };
 pub use statistics::{InstallationUsageReport, StatsEvent, StatsEventsList, UsageReport};
+pub use tasks::{
+    AsyncTaskStatus, GarbageCollectionPrepareResponse, ImportStatus, PrepareGCUncommittedRequest,
+    PrepareGCUncommittedResponse, RefsDump, RepositoryDumpStatus, RepositoryRestoreStatus, TaskInfo,
+};
 
 /// String to string, sorted, as user metadata and commit metadata travel.
 pub type Metadata = std::collections::BTreeMap<String, String>;

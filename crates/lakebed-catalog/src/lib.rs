@@ -10,16 +10,20 @@
 //! 2. [`Catalog::store_body`]: the bytes, streamed and durable, invisible so far.
 //! 3. [`Catalog::link`]: one staged write that checks everything again, atomically.
 
+mod background;
 mod branch_state;
 mod branches;
+mod bucket;
 mod catalog;
 mod client_uploads;
 mod commit_log;
 mod commits;
 mod completion;
 mod diffs;
+mod dump;
 mod entry;
 mod error;
+mod export;
 mod fold;
 mod keys;
 mod layers;
@@ -33,13 +37,17 @@ mod paging;
 mod publish;
 mod pulls;
 mod records;
+mod ref_trees;
 mod refs;
 mod repositories;
 mod requests;
+mod restore;
 mod settings;
 mod staging;
 mod sweep;
 mod tags;
+mod task_runner;
+mod tasks;
 mod tree_files;
 mod wire;
 mod working;
@@ -57,3 +65,5 @@ pub use requests::{
     NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest, Precondition, PullFilter,
     PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget, UploadsRequest, WriteTicket,
 };
+pub use restore::{RestoreRequest, RestoreSource};
+pub use tasks::{DumpedRefs, PreparedCommits, Task, TaskKind, TaskResult, TaskState};

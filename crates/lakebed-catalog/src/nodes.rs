@@ -63,6 +63,15 @@ impl Nodes {
         Arc::new(Self { blocks, cache, base, uploads: Mutex::default() })
     }
 
+    /// Whether a node lies here. Loading does not tell: the cache also knows the nodes of other places.
+    pub(crate) async fn has(&self, id: &NodeId) -> Result<bool, BlockError> {
+        match self.blocks.head(&self.address(id)).await {
+            Ok(_) => Ok(true),
+            Err(BlockError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn address(&self, id: &NodeId) -> BlockAddress {
         let hex = id.to_hex();
         BlockAddress::new(format!("{}/{}/{hex}", self.base, &hex[..2]))

@@ -270,6 +270,7 @@ impl Inner {
                 if swept {
                     self.sweep.notify_one();
                 }
+                self.exports.mark(&repository.id);
                 return Ok(Published::Done);
             }
         }

@@ -67,7 +67,7 @@ impl Inner {
         repository: &Repository,
         branch: &BranchId,
     ) -> Result<bool, CatalogError> {
-        let rules = self.kv.get(&keys::rules(&repository.incarnation)).await?;
+        let rules = self.kv.get(&keys::rules(&repository.birth)).await?;
         match rules {
             Some(rules) => settings::matches_any(&rules.value, branch),
             None => Ok(false),

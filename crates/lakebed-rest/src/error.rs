@@ -131,11 +131,14 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::UploadNotFound
         | ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::ObjectGone => StatusCode::GONE,
-        ErrorKind::AlreadyExists | ErrorKind::MergeConflict | ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::AlreadyExists | ErrorKind::MergeConflict | ErrorKind::Conflict | ErrorKind::Cancelled => {
+            StatusCode::CONFLICT
+        }
         ErrorKind::Protected | ErrorKind::ReadOnly | ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Expired => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -5,8 +5,9 @@ use crate::access::{
     repository_any, tag,
 };
 use crate::handlers::{
-    branches, client_uploads, commits, diffs, identity as caller, merges, object_reads, object_writes, page,
-    pulls, repositories, server, settings, staging, symlink, tags, trees, unserved, uploads,
+    background, branches, client_uploads, commits, diffs, dumps, identity as caller, merges, object_reads,
+    object_writes, page, pulls, repositories, server, settings, staging, symlink, tags, trees, unserved,
+    uploads,
 };
 use crate::operation::{Operation, delete, get, head, patch, post, put};
 use crate::service::unknown_endpoint;
@@ -39,6 +40,9 @@ macro_rules! of_ref {
 macro_rules! merge_path {
     () => {
         "/repositories/{repository}/refs/{sourceRef}/merge/{destinationBranch}"
+    };
+    ($rest:literal) => {
+        concat!("/repositories/{repository}/refs/{sourceRef}/merge/{destinationBranch}", $rest)
     };
 }
 
@@ -411,6 +415,14 @@ fn of_history() -> Vec<Operation> {
             .requires(branch("fs:CreateCommit", "branch"))
             .json(commits::new_commit)
             .does(commits::commit),
+        post("commitAsync", of_branch!("/commits/async"))
+            .requires(branch("fs:CreateCommit", "branch"))
+            .json(commits::new_commit)
+            .does(background::commit),
+        get("commitAsyncStatus", of_branch!("/commits/async/{id}/status"))
+            .requires(branch("fs:CreateCommit", "branch"))
+            .bare()
+            .does(background::commit_status),
         post("CreateCommitRecord", repo!("/commits"))
             .requires(every_branch("fs:CreateCommit"))
             .json(commits::record_input)
@@ -431,6 +443,14 @@ fn of_history() -> Vec<Operation> {
             .requires(branch("fs:CreateCommit", "destinationBranch"))
             .optional_json(merges::input)
             .does(merges::merge),
+        post("mergeIntoBranchAsync", merge_path!("/async"))
+            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .optional_json(merges::input)
+            .does(background::merge),
+        get("mergeIntoBranchAsyncStatus", merge_path!("/async/{id}/status"))
+            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .bare()
+            .does(background::merge_status),
         get("findMergeBase", merge_path!()).requires(repository_any(BASE)).bare().does(merges::base),
         get("diffBranch", of_branch!("/diff"))
             .requires(repository("fs:ListObjects"))
@@ -545,24 +565,24 @@ fn of_staging() -> Vec<Operation> {
 fn of_tasks() -> Vec<Operation> {
     const PREPARE: &str = "retention:PrepareGarbageCollectionCommits";
     vec![
-        put("dumpRefs", repo!("/refs/dump")).requires(repository_all(DUMP)).bare().does(unserved::dump),
+        put("dumpRefs", repo!("/refs/dump")).requires(repository_all(DUMP)).bare().does(dumps::dump),
         put("restoreRefs", repo!("/refs/restore"))
             .requires(access::restore)
-            .json(unserved::restore_input)
-            .does(unserved::restore),
-        post("dumpSubmit", repo!("/dump")).requires(repository_all(DUMP)).bare().does(unserved::dump),
+            .json(dumps::restore_input)
+            .does(dumps::restore),
+        post("dumpSubmit", repo!("/dump")).requires(repository_all(DUMP)).bare().does(dumps::submit_dump),
         get("dumpStatus", repo!("/dump"))
             .requires(repository_all(DUMP))
-            .query(unserved::task)
-            .does(unserved::unknown_task),
+            .query(dumps::task_id)
+            .does(dumps::dump_status),
         post("restoreSubmit", repo!("/restore"))
             .requires(access::restore)
-            .json(unserved::restore_input)
-            .does(unserved::restore),
+            .json(dumps::restore_input)
+            .does(dumps::submit_restore),
         get("restoreStatus", repo!("/restore"))
             .requires(access::restore)
-            .query(unserved::task)
-            .does(unserved::unknown_task),
+            .query(dumps::task_id)
+            .does(dumps::restore_status),
         get("importStatus", of_branch!("/import"))
             .requires(branch("fs:ReadBranch", "branch"))
             .query(unserved::task_by_id)
@@ -646,10 +666,6 @@ mod tests {
         "getTokenRedirect",
         "getTokenFromMailbox",
         "releaseTokenToMailbox",
-        "commitAsync",
-        "commitAsyncStatus",
-        "mergeIntoBranchAsync",
-        "mergeIntoBranchAsyncStatus",
         "pushIcebergTable",
         "pullIcebergTable",
         "license",

@@ -106,6 +106,8 @@ impl Lake {
         settings: &Settings,
         ready: impl FnOnce(SocketAddr),
     ) -> Result<(), Failure> {
+        // The embedded engine is one process's own: what is still running was begun by an earlier one.
+        self.catalog.abandon_orphans().await?;
         let mut rest = RestConfig::for_store(&self.blocks.info(), API_VERSION);
         if let Some(prefix) = &settings.default_namespace_prefix {
             rest.storage.default_namespace_prefix = Some(prefix.clone());

@@ -12,10 +12,8 @@ pub(crate) fn input(_: &Call, body: Option<Merge>) -> Result<Merge, RestError> {
     Ok(body.unwrap_or_default())
 }
 
-pub(crate) async fn merge(call: Call, wanted: Merge) -> Reply {
-    let repository = call.repository()?;
-    let source = call.reference("sourceRef")?;
-    let destination = call.named("destinationBranch", "branch")?;
+/// As the catalog is asked for it.
+pub(super) fn request(call: &Call, wanted: Merge) -> Result<MergeRequest, RestError> {
     let strategy = match wanted.strategy.as_str() {
         "" => MergeStrategy::None,
         "source-wins" => MergeStrategy::SourceWins,
@@ -26,7 +24,7 @@ pub(crate) async fn merge(call: Call, wanted: Merge) -> Reply {
             ));
         }
     };
-    let request = MergeRequest {
+    Ok(MergeRequest {
         message: wanted.message,
         committer: call.committer()?,
         metadata: wanted.metadata,
@@ -35,7 +33,14 @@ pub(crate) async fn merge(call: Call, wanted: Merge) -> Reply {
         allow_empty: wanted.allow_empty,
         force: wanted.force,
         once: None,
-    };
+    })
+}
+
+pub(crate) async fn merge(call: Call, wanted: Merge) -> Reply {
+    let repository = call.repository()?;
+    let source = call.reference("sourceRef")?;
+    let destination = call.named("destinationBranch", "branch")?;
+    let request = request(&call, wanted)?;
     // The summary left the API long ago; only clients of that time look for it.
     let legacy = call.is_legacy_client();
     match call.catalog().merge(&repository, &source, &destination, request).await {
