@@ -50,6 +50,7 @@ mod sweep;
 mod tags;
 mod task_runner;
 mod tasks;
+mod tidy;
 mod tree_files;
 mod wire;
 mod working;
