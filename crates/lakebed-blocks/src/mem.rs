@@ -83,7 +83,7 @@ async fn read_all(mut body: ByteStream) -> Result<(Bytes, Stored), BlockError> {
 #[async_trait]
 impl BlockStore for MemStore {
     fn info(&self) -> StoreInfo {
-        StoreInfo { kind: "mem", scheme: "mem", presign: false, presign_multipart: false, import: false }
+        StoreInfo { kind: "mem", scheme: "mem", presign: false, presign_multipart: false, import: true }
     }
 
     async fn put(
@@ -112,7 +112,7 @@ impl BlockStore for MemStore {
         let bytes = self.object(address)?.bytes;
         let Some(ByteRange { start, end }) = range else { return Ok(body_from_bytes(bytes)) };
         if start > end || end > bytes.len() as u64 {
-            return Err(BlockError::Refused { address: address.clone(), why: "the range leaves the object" });
+            return Err(BlockError::OutOfRange(address.clone()));
         }
         Ok(body_from_bytes(bytes.slice(start as usize..end as usize)))
     }

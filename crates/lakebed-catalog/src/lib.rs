@@ -24,6 +24,7 @@ mod entry;
 mod error;
 mod export;
 mod fold;
+mod import;
 mod keys;
 mod layers;
 mod listing;
@@ -42,6 +43,7 @@ mod repositories;
 mod requests;
 mod restore;
 mod settings;
+mod spool;
 mod staging;
 mod sweep;
 mod tags;
@@ -59,9 +61,10 @@ pub use records::{
 };
 pub use requests::{
     BranchCreation, CommitRequest, CompletedPart, Completion, CopyRequest, DiffEntry, DiffKind, DiffMode,
-    DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeRequest, MergeStrategy,
-    NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest, Precondition, PullFilter,
-    PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget, UploadsRequest, WriteTicket,
+    DiffRequest, EntryDraft, ImportRequest, ImportSource, ListRequest, ListedObject, LogRequest,
+    MergeRequest, MergeStrategy, NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest,
+    Precondition, PullFilter, PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget,
+    UploadsRequest, WriteTicket,
 };
 pub use restore::{RestoreRequest, RestoreSource};
 pub use tasks::{DumpedRefs, PreparedCommits, Task, TaskKind, TaskResult, TaskState};

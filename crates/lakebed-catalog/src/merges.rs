@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The metadata key that records the strategy of a merge.
-const STRATEGY_KEY: &str = ".lakefs.merge.strategy";
+pub(crate) const STRATEGY_KEY: &str = ".lakefs.merge.strategy";
 
 /// How many conflicting paths an error names.
 const CONFLICTS_NAMED: usize = 100;

@@ -94,9 +94,9 @@ keys! {
     "blockstore.default_namespace_prefix" Text used;
     "blockstore.signing.secret_key" Text used;
     "blockstore.local.path" Text used;
-    "blockstore.local.import_enabled" Bool ignored;
-    "blockstore.local.import_hidden" Bool ignored;
-    "blockstore.local.allowed_external_prefixes" List ignored;
+    "blockstore.local.import_enabled" Bool used;
+    "blockstore.local.import_hidden" Bool used;
+    "blockstore.local.allowed_external_prefixes" List used;
     "graveler.ensure_readable_root_namespace" Bool ignored;
     "graveler.max_batch_delay" Duration ignored;
     "graveler.background.rate_limit" Int ignored;

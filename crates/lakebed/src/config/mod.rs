@@ -6,6 +6,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+use lakebed_blocks::LocalImport;
 use lakebed_s3::S3Config;
 pub(crate) use values::Values;
 
@@ -46,7 +47,7 @@ pub(crate) enum Database {
 /// Where object bytes are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blockstore {
-    Local(PathBuf),
+    Local(PathBuf, LocalImport),
     Mem,
 }
 
@@ -142,9 +143,18 @@ impl Settings {
             }
         };
         let blockstore = match values.text("blockstore.type").unwrap_or_default() {
-            "local" => Blockstore::Local(expand(
-                values.text("blockstore.local.path").unwrap_or("~/lakefs/data/block"),
-            )),
+            "local" => Blockstore::Local(
+                expand(values.text("blockstore.local.path").unwrap_or("~/lakefs/data/block")),
+                LocalImport {
+                    enabled: values.bool("blockstore.local.import_enabled")?.unwrap_or(false),
+                    hidden: values.bool("blockstore.local.import_hidden")?.unwrap_or(false),
+                    directories: values
+                        .list("blockstore.local.allowed_external_prefixes")
+                        .iter()
+                        .map(|directory| expand(directory))
+                        .collect(),
+                },
+            ),
             "mem" => Blockstore::Mem,
             other => {
                 let (key, value) = ("blockstore.type", other.to_owned());
