@@ -19,21 +19,27 @@ pub(crate) fn segments<'a>(scheme: &str, address: &'a BlockAddress) -> Result<&'
     if path.is_empty() {
         return refused("it names no object");
     }
-    for (at, segment) in path.split('/').enumerate() {
-        if segment.is_empty() || segment == "." || segment == ".." {
-            return refused("it has an empty, '.' or '..' segment");
-        }
-        if segment.contains('\0') {
-            return refused("it has a NUL");
-        }
-        if segment.len() > MAX_SEGMENT {
-            return refused("a segment is longer than 255 bytes");
-        }
-        if at == 0 && segment == RESERVED {
-            return refused("it names the store's own directory");
-        }
+    check_segments(path).map_err(|why| BlockError::Refused { address: address.clone(), why })?;
+    if path.split('/').next() == Some(RESERVED) {
+        return refused("it names the store's own directory");
     }
     Ok(path)
+}
+
+/// Every segment of a path: none empty, `.`, `..`, too long or with a NUL.
+pub(crate) fn check_segments(path: &str) -> Result<(), &'static str> {
+    for segment in path.split('/') {
+        if segment.is_empty() || segment == "." || segment == ".." {
+            return Err("it has an empty, '.' or '..' segment");
+        }
+        if segment.contains('\0') {
+            return Err("it has a NUL");
+        }
+        if segment.len() > MAX_SEGMENT {
+            return Err("a segment is longer than 255 bytes");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use body::{body_from_bytes, collect};
-pub use local::LocalStore;
+pub use local::{LocalImport, LocalStore};
 pub use mem::MemStore;
 pub use s3::{S3Credentials, S3Store, S3StoreConfig};
 
@@ -156,6 +156,9 @@ pub enum BlockError {
     /// No object at the address.
     #[error("no object at {0}")]
     NotFound(BlockAddress),
+    /// A range leaves the object: it has not the size that was thought.
+    #[error("the range leaves the object at {0}")]
+    OutOfRange(BlockAddress),
     /// There is an object at the address and `if_absent` was asked for.
     #[error("an object exists at {0}")]
     Exists(BlockAddress),
@@ -209,7 +212,7 @@ pub trait BlockStore: Send + Sync + 'static {
         options: PutOptions,
     ) -> Result<(), BlockError>;
 
-    /// Reads an object or a range of it. `range` must lie within the object.
+    /// Reads an object or a range of it; [`BlockError::OutOfRange`] if `range` does not lie within the object.
     async fn get(&self, address: &BlockAddress, range: Option<ByteRange>) -> Result<ByteStream, BlockError>;
 
     /// Reads a whole object of at most `limit` bytes; a longer one is an error.
@@ -224,7 +227,9 @@ pub trait BlockStore: Send + Sync + 'static {
     /// Copies an object inside the store without moving its bytes through this process where possible.
     async fn copy(&self, from: &BlockAddress, to: &BlockAddress) -> Result<(), BlockError>;
 
-    /// Up to `limit` objects whose address starts with `prefix`, after `start_after`, in byte order of the address.
+    /// Up to `limit` objects whose address starts with `prefix`, after `start_after`, in byte order of the address. A
+    /// store with directories may say [`BlockError::NotFound`] of a prefix outside its own objects whose directory is not
+    /// there.
     async fn list(
         &self,
         prefix: &BlockAddress,

@@ -88,7 +88,7 @@ impl BlockStore for MemStore {
             scheme: "mem",
             presign: false,
             presign_multipart: false,
-            import: false,
+            import: true,
             min_part_bytes: 0,
         }
     }
@@ -119,7 +119,7 @@ impl BlockStore for MemStore {
         let bytes = self.object(address)?.bytes;
         let Some(ByteRange { start, end }) = range else { return Ok(body_from_bytes(bytes)) };
         if start > end || end > bytes.len() as u64 {
-            return Err(BlockError::Refused { address: address.clone(), why: "the range leaves the object" });
+            return Err(BlockError::OutOfRange(address.clone()));
         }
         Ok(body_from_bytes(bytes.slice(start as usize..end as usize)))
     }

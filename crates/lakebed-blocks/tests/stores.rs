@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use lakebed_blocks::{
-    BlockAddress, BlockError, BlockStore, LocalStore, MemStore, PutOptions, body_from_bytes, conformance,
+    BlockAddress, BlockError, BlockStore, LocalImport, LocalStore, MemStore, PutOptions, body_from_bytes,
+    conformance,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,6 +58,96 @@ async fn symbolic_links_lead_nowhere() {
     let large = body_from_bytes(vec![0; 200_000].into());
     assert!(store.put(&at("out/large"), large, PutOptions::default()).await.is_err());
     assert!(!outside.path().join("large").exists());
+}
+
+/// What a directory outside the root looks like to a store that may import from it.
+#[tokio::test]
+async fn only_configured_directories_are_read_outside_the_root() {
+    let all = tempfile::tempdir().unwrap();
+    let at = |path: &str| all.path().join(path);
+    for path in ["in/a/1", "in/a/2", "in/a/.hidden/3", "in/b", "next/4", "in/store/lake/own"] {
+        std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+        std::fs::write(at(path), path).unwrap();
+    }
+    std::os::unix::fs::symlink(at("next"), at("in/a/link")).unwrap();
+    std::os::unix::fs::symlink(at("next/4"), at("in/a/file")).unwrap();
+    let store = LocalStore::open(&at("in/store")).unwrap();
+    let address = |path: &str| BlockAddress::new(format!("local://{}", at(path).display()));
+    assert!(!store.info().import);
+    assert!(matches!(store.head(&address("in/b")).await, Err(BlockError::Refused { .. })), "not configured");
+    let import = LocalImport { enabled: true, hidden: false, directories: vec![at("in")] };
+    let store = store.importing(import.clone()).unwrap();
+    assert!(store.info().import);
+    let list = async |store: &LocalStore, prefix: &str| {
+        let mut found: Vec<String> = Vec::new();
+        loop {
+            let after = found.last().map(|last| address(last));
+            let page = store.list(&address(prefix), after.as_ref(), 1).await?;
+            let [next] = &page[..] else { return Ok::<_, BlockError>(found) };
+            let path = next.address.as_str().strip_prefix(address("").as_str()).unwrap();
+            found.push(path.trim_start_matches('/').to_owned());
+        }
+    };
+    assert_eq!(list(&store, "in/a/").await.unwrap(), ["in/a/1", "in/a/2"], "no links, nothing hidden");
+    assert_eq!(list(&store, "in/").await.unwrap(), ["in/a/1", "in/a/2", "in/b"], "not the store's own");
+    assert_eq!(list(&store, "in").await.unwrap(), ["in/a/1", "in/a/2", "in/b"]);
+    assert!(list(&store, "in/zzz").await.unwrap().is_empty());
+    assert!(matches!(list(&store, "in/none/").await, Err(BlockError::NotFound(_))));
+    for outside in ["next/", "", "in/../next/", "in/store/lake/"] {
+        assert!(matches!(list(&store, outside).await, Err(BlockError::Refused { .. })), "{outside}");
+    }
+    let info = store.head(&address("in/b")).await.unwrap();
+    assert_eq!((info.size, store.get_bytes(&address("in/b"), 99).await.unwrap()), (4, "in/b".into()));
+    for refused in ["next/4", "in/store/lake/own", "in/a/../b", "in/a/link/4", "in/a/file"] {
+        let error = store.get_bytes(&address(refused), 99).await.unwrap_err();
+        assert!(matches!(error, BlockError::Refused { .. }), "{refused}: {error}");
+    }
+    // Nothing is ever written there.
+    let put = store.put_bytes(&address("in/new"), Bytes::from_static(b"x"), PutOptions::default()).await;
+    assert!(matches!(put, Err(BlockError::Refused { .. })));
+    assert!(store.delete(&[address("in/b")]).await[0].is_err());
+    assert!(at("in/b").exists() && !at("in/new").exists());
+    // A copy is a copy, whatever becomes of the source.
+    store.copy(&address("in/b"), &BlockAddress::new("local://lake/copy")).await.unwrap();
+    std::fs::write(at("in/b"), b"changed meanwhile").unwrap();
+    let copied = store.get_bytes(&BlockAddress::new("local://lake/copy"), 99).await.unwrap();
+    assert_eq!(copied, "in/b");
+    assert_ne!(store.head(&address("in/b")).await.unwrap().etag, info.etag, "a change shows");
+    store.close().await.unwrap();
+    drop(store);
+    let hidden = LocalStore::open(&at("in/store")).unwrap();
+    let hidden = hidden.importing(LocalImport { hidden: true, ..import.clone() }).unwrap();
+    assert_eq!(list(&hidden, "in/a/").await.unwrap(), ["in/a/.hidden/3", "in/a/1", "in/a/2"]);
+    hidden.close().await.unwrap();
+    drop(hidden);
+    let own = at("in/other/lake");
+    for (n, wrong) in ["relative", "/a/../b", own.to_str().unwrap()].into_iter().enumerate() {
+        let root = if n == 2 { at("in/other") } else { at(&n.to_string()) };
+        let import = LocalImport { directories: vec![wrong.into()], ..import.clone() };
+        assert!(LocalStore::open(&root).unwrap().importing(import).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_pipe_to_import_keeps_nobody_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let import = LocalImport { enabled: true, hidden: true, directories: vec![directory.path().to_owned()] };
+    let store = LocalStore::open(root.path()).unwrap().importing(import).unwrap();
+    let address = BlockAddress::new(format!("local://{}", pipe.display()));
+    assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
+    assert!(matches!(store.get(&address, None).await, Err(BlockError::NotFound(_))));
+    let prefix = BlockAddress::new(format!("local://{}/", directory.path().display()));
+    assert!(store.list(&prefix, None, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -182,6 +182,8 @@ impl CatalogError {
             Self::PartTooSmall { .. } => ErrorKind::PartTooSmall,
             Self::Blocks(BlockError::Body(_)) => ErrorKind::Body,
             Self::Blocks(BlockError::NotFound(_)) => ErrorKind::ObjectGone,
+            Self::Blocks(BlockError::OutOfRange(_)) => ErrorKind::PreconditionFailed,
+            Self::Blocks(BlockError::Refused { .. }) => ErrorKind::Forbidden,
             Self::Blocks(BlockError::Unsupported(_)) => ErrorKind::Unsupported,
             Self::Kv(_) | Self::Blocks(_) | Self::Tree(_) | Self::Damaged { .. } => ErrorKind::Internal,
         }

@@ -25,6 +25,7 @@ mod entry;
 mod error;
 mod export;
 mod fold;
+mod import;
 mod keys;
 mod layers;
 mod listing;
@@ -45,6 +46,7 @@ mod requests;
 mod resolutions;
 mod restore;
 mod settings;
+mod spool;
 mod staging;
 mod sweep;
 mod tags;
@@ -64,10 +66,10 @@ pub use records::{
 };
 pub use requests::{
     BranchCreation, CommitRequest, CompletedPart, Completion, ConflictResolution, CopyRequest, DiffEntry,
-    DiffKind, DiffMode, DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeConflict,
-    MergeRequest, MergeStrategy, NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest,
-    Precondition, PullFilter, PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget,
-    UploadsRequest, WriteTicket,
+    DiffKind, DiffMode, DiffRequest, EntryDraft, ImportRequest, ImportSource, ListRequest, ListedObject,
+    LogRequest, MergeConflict, MergeRequest, MergeStrategy, NewPullRequest, NewRepository, Once, Page,
+    PageRequest, PickRequest, Precondition, PullFilter, PullRequestChange, ResetTarget, RevertRequest,
+    StoredBody, UploadTarget, UploadsRequest, WriteTicket,
 };
 pub use restore::{RestoreRequest, RestoreSource};
 pub use tasks::{DumpedRefs, PreparedCommits, Task, TaskKind, TaskResult, TaskState};

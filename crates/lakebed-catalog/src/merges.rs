@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The metadata key that records the strategy of a merge.
-const STRATEGY_KEY: &str = ".lakefs.merge.strategy";
+pub(crate) const STRATEGY_KEY: &str = ".lakefs.merge.strategy";
 
 /// Entries count as the same by checksum, content type and user metadata.
 struct ByContent;

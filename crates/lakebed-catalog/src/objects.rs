@@ -15,11 +15,12 @@ use subtle::ConstantTimeEq;
 
 use crate::catalog::Inner;
 use crate::entry::MAX_ENTRY_BYTES;
+use crate::import::tag_of;
 use crate::refs::Target;
 use crate::staging::{Along, Change, Writable, check_precondition};
 use crate::{
-    Catalog, CatalogError, CopyRequest, Entry, EntryBytes, EntryDraft, ErrorKind, Precondition, Repository,
-    StoredBody, WriteTicket,
+    Catalog, CatalogError, CopyRequest, Entry, EntryBytes, EntryDraft, EntryView, ErrorKind, Precondition,
+    Repository, StoredBody, WriteTicket,
 };
 
 /// How long an issued address may be linked (`api-objects` §6).
@@ -208,6 +209,29 @@ impl Catalog {
         range: Option<ByteRange>,
     ) -> Result<ByteStream, CatalogError> {
         Ok(self.inner.blocks.get(address, range).await?)
+    }
+
+    /// Compares an entry with what the store has at its address now: for objects that were imported or linked, whose
+    /// bytes others may change. [`ErrorKind::ObjectGone`] if there is nothing, [`ErrorKind::PreconditionFailed`] if it is
+    /// something else.
+    pub async fn verify(&self, repository: &Repository, entry: &EntryView<'_>) -> Result<(), CatalogError> {
+        let address = entry.full_address(&repository.storage_namespace);
+        let now = self.inner.blocks.head(&address).await?;
+        let own = relative(&repository.storage_namespace, address.as_str()).is_some();
+        let same_tag = tag_of(&now) == entry.checksum;
+        // What a client linked may have a digest of its own for a checksum; with a dash in it, it is a store's tag.
+        let same_time = now.mtime_secs == entry.mtime_secs && !entry.checksum.contains('-');
+        if now.size == entry.size && (own || same_tag || same_time) {
+            return Ok(());
+        }
+        Err(CatalogError::refused(
+            ErrorKind::PreconditionFailed,
+            format!(
+                "source object changed since import: '{address}' had {} bytes, it has {} now, and its time or tag \
+                 differ: import it again",
+                entry.size, now.size
+            ),
+        ))
     }
 
     /// May this path be written? Checks repository, branch, protection, read-only and the precondition, and gives a

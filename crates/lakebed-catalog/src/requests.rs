@@ -308,6 +308,40 @@ pub struct PickRequest {
     pub once: Option<Once>,
 }
 
+/// Where an import takes objects from, and where it puts them. Addresses are full ones of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportSource {
+    /// Every object whose address starts so.
+    Prefix {
+        /// A plain prefix, `scheme://...`.
+        address: String,
+        /// What takes the prefix's place in the paths; everything under it that the source does not have goes.
+        under: String,
+    },
+    /// One object.
+    Object {
+        /// Its address.
+        address: String,
+        /// Its path.
+        path: String,
+    },
+}
+
+/// An import to be.
+#[derive(Clone, Debug, Default)]
+pub struct ImportRequest {
+    /// The sources; of one path the later counts.
+    pub sources: Vec<ImportSource>,
+    /// Message of the commit; empty = `Import objects`.
+    pub message: String,
+    /// Who imports.
+    pub committer: String,
+    /// Metadata; the strategy is added under `.lakefs.merge.strategy`.
+    pub metadata: BTreeMap<String, String>,
+    /// Write although the repository is read-only.
+    pub force: bool,
+}
+
 /// What a reset drops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResetTarget {

@@ -96,6 +96,11 @@ impl Tasks {
         }
     }
 
+    /// How many things a task of this server has done.
+    pub(crate) fn progress(&self, key: &Bytes) -> Option<u64> {
+        self.live.lock().get(key).map(|live| live.progress.load(Ordering::Relaxed))
+    }
+
     fn all(&self) -> Vec<Arc<Live>> {
         self.live.lock().values().cloned().collect()
     }

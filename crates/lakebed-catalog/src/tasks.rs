@@ -259,6 +259,34 @@ impl Catalog {
         }
         Err(busy(&format!("task '{id}'")))
     }
+
+    /// Ends a task without its result. [`ErrorKind::Conflict`] if it is done already; one that failed stays as it is.
+    pub(crate) async fn cancel(
+        &self,
+        repository: &RepositoryId,
+        kind: TaskKind,
+        id: &str,
+        why: &str,
+    ) -> Result<(), CatalogError> {
+        let task = self.task(repository, kind, id).await?;
+        let (repository, _) = self.inner.repository(repository).await?;
+        let key = keys::task(&repository.birth, &task.id);
+        let end = End::badly(&CatalogError::refused(ErrorKind::Cancelled, why));
+        match self.inner.turn_task(&key, |_| Some(end.clone())).await? {
+            Turned::Now => {
+                self.inner.tasks.stop(&key);
+                Ok(())
+            }
+            Turned::Before => match self.task(&repository.id, kind, id).await?.state {
+                TaskState::Done(_) => Err(CatalogError::refused(
+                    ErrorKind::Conflict,
+                    format!("task '{id}' is completed, it cannot be cancelled any more"),
+                )),
+                TaskState::Running | TaskState::Failed { .. } => Ok(()),
+            },
+            Turned::Unknown => Err(not_found(id)),
+        }
+    }
 }
 
 impl Inner {
@@ -281,6 +309,7 @@ impl Inner {
     ) -> Result<Along, CatalogError> {
         let now = self.clock.now();
         row.updated_ms = now.millis();
+        row.progress = self.tasks.progress(key).unwrap_or(row.progress);
         match end {
             End::Well(result) => row.result = Some(wire::TaskResultRow::of(&result)),
             End::Badly(error) => row.error = Some(error),

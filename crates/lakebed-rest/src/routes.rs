@@ -5,9 +5,9 @@ use crate::access::{
     repository_any, tag,
 };
 use crate::handlers::{
-    background, branches, client_uploads, commits, diffs, dumps, identity as caller, merges, object_reads,
-    object_writes, page, pulls, repositories, server, settings, staging, symlink, tags, trees, unserved,
-    uploads,
+    background, branches, client_uploads, commits, diffs, dumps, identity as caller, imports, merges,
+    object_reads, object_writes, page, pulls, repositories, server, settings, staging, symlink, tags, trees,
+    unserved, uploads,
 };
 use crate::operation::{Operation, delete, get, head, patch, post, put};
 use crate::service::unknown_endpoint;
@@ -589,16 +589,16 @@ fn of_tasks() -> Vec<Operation> {
             .does(dumps::restore_status),
         get("importStatus", of_branch!("/import"))
             .requires(branch("fs:ReadBranch", "branch"))
-            .query(unserved::task_by_id)
-            .does(unserved::unknown_task),
+            .query(imports::task_id)
+            .does(imports::status),
         post("importStart", of_branch!("/import"))
             .requires(access::import)
-            .json(unserved::import_input)
-            .does(unserved::import),
+            .json(imports::input)
+            .does(imports::start),
         delete("importCancel", of_branch!("/import"))
             .requires(branch("fs:ImportCancel", "branch"))
-            .query(unserved::task_by_id)
-            .does(unserved::unknown_task),
+            .query(imports::task_id)
+            .does(imports::cancel),
         post("prepareGarbageCollectionCommits", repo!("/gc/prepare_commits"))
             .requires(repository(PREPARE))
             .bare()

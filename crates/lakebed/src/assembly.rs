@@ -58,11 +58,14 @@ impl Lake {
             Database::Mem => Arc::new(MemKv::new()),
         };
         let blocks: Arc<dyn BlockStore> = match &settings.blockstore {
-            Blockstore::Local(path) => {
+            Blockstore::Local(path, import) => {
                 create_directory(path).map_err(|error| {
                     format!("blockstore.local.path: cannot create '{}': {error}", path.display())
                 })?;
-                Arc::new(LocalStore::open(path)?)
+                let store = LocalStore::open(path)?.importing(import.clone());
+                Arc::new(
+                    store.map_err(|error| format!("blockstore.local.allowed_external_prefixes: {error}"))?,
+                )
             }
             Blockstore::S3(config) => Arc::new(S3Store::open(config.as_ref().clone()).await),
             Blockstore::Mem => Arc::new(MemStore::new()),

@@ -3,6 +3,7 @@
 //! Small objects are made durable together by a [log](log); large ones sync their own file, then the directory that
 //! names it. Everything of the store's own is under `<root>/.lakebed`.
 
+mod external;
 mod flush;
 mod large;
 mod log;
@@ -13,8 +14,8 @@ mod walk;
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,13 +25,15 @@ use lakebed_core::{Entropy, SystemEntropy};
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 
+use self::external::External;
+pub use self::external::LocalImport;
 use self::flush::{Flusher, SystemFlusher};
 use self::log::{Log, Request, SMALL};
 use self::place::Placer;
 use self::tree::{FileStat, Tree, is_absent};
 use self::uploads::Uploads;
 use self::walk::{Leave, Walks};
-use crate::address::{RESERVED, segments};
+use crate::address::{RESERVED, check_segments, segments};
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, BodyError, ByteRange, ByteStream, PutOptions, StoreInfo,
     Stored, StoredPart, body_from_bytes,
@@ -51,6 +54,9 @@ pub struct LocalStore {
     placer: Placer,
     uploads: Uploads,
     walks: Arc<Walks>,
+    root: PathBuf,
+    import: LocalImport,
+    external: Vec<External>,
     _lock: File,
 }
 
@@ -114,11 +120,64 @@ impl LocalStore {
         let log = Arc::new(log);
         let placer = Placer { tree: tree.clone(), log: log.clone(), flusher: flusher.clone() };
         let uploads = Uploads::new(placer.clone());
-        Ok(Self { tree, log, flusher, entropy, placer, uploads, walks: Arc::default(), _lock: lock })
+        Ok(Self {
+            tree,
+            log,
+            flusher,
+            entropy,
+            placer,
+            uploads,
+            walks: Arc::default(),
+            root: root.to_owned(),
+            import: LocalImport::default(),
+            external: Vec::new(),
+            _lock: lock,
+        })
+    }
+
+    /// This store, with objects that may be imported into it without copying. Fails if a directory makes no sense.
+    pub fn importing(mut self, import: LocalImport) -> Result<Self, BlockError> {
+        let directories = if import.enabled { &import.directories[..] } else { &[] };
+        let open = |directory: &PathBuf| External::new(directory, &self.root);
+        self.external = directories.iter().map(open).collect::<Result<_, _>>()?;
+        self.import = import;
+        Ok(self)
     }
 
     fn path(address: &BlockAddress) -> Result<&str, BlockError> {
         segments("local", address)
+    }
+
+    /// The directory outside the root that an absolute path lies in, and the path relative to it.
+    fn external<'a>(
+        &self,
+        address: &BlockAddress,
+        path: &'a str,
+    ) -> Result<(&External, &'a str), BlockError> {
+        let refused = |why| BlockError::Refused { address: address.clone(), why };
+        let found = self.external.iter().find_map(|external| Some((external, external.relative(path)?)));
+        let (external, relative) =
+            found.ok_or_else(|| refused("it is outside the directories that may be imported from"))?;
+        if external.is_own(relative) {
+            return Err(refused("it lies in the store's own root"));
+        }
+        Ok((external, relative))
+    }
+
+    /// Opens an object for reading, inside the root or outside.
+    fn open_object(&self, address: &BlockAddress) -> Result<(File, FileStat), BlockError> {
+        let opened = match outside(address) {
+            None => self.tree.read(Self::path(address)?),
+            Some(path) => {
+                let (external, relative) = self.external(address, path)?;
+                check_segments(relative)
+                    .map_err(|why| BlockError::Refused { address: address.clone(), why })?;
+                external.tree().and_then(|tree| tree.read(relative))
+            }
+        };
+        let file = opened.map_err(|error| read_error(address, error))?;
+        let stat = FileStat::of(&file).map_err(io_error("read an object"))?;
+        Ok((file, stat.ok_or_else(|| BlockError::NotFound(address.clone()))?))
     }
 
     fn fresh(&self, directory: &str) -> String {
@@ -140,6 +199,41 @@ impl LocalStore {
             other => other.map_err(io_error("write a small object")),
         }
     }
+}
+
+impl LocalStore {
+    async fn list_outside(
+        &self,
+        prefix: &BlockAddress,
+        path: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<BlockInfo>, BlockError> {
+        let what = "list files to import";
+        let (external, relative) = self.external(prefix, &path)?;
+        let (relative, after) =
+            (relative.to_owned(), after.and_then(|after| external.relative(&after).map(str::to_owned)));
+        let (tree, walks) = (external.tree(), external.walks.clone());
+        let tree = tree.map_err(|error| read_error(prefix, error))?;
+        let (hidden, own) = (!self.import.hidden, external.own().map(str::to_owned));
+        let missing = prefix.clone();
+        let found = blocking(what, move || {
+            if after.is_none() {
+                let directory = tree::split(&relative).0;
+                tree.open_directory(directory).map_err(|error| read_error(&missing, error))?;
+            }
+            let leave = Leave { hidden, directory: own.as_deref() };
+            walks.list(&tree, &relative, after.as_deref(), leave, limit).map_err(io_error(what))
+        })
+        .await?;
+        let address = |path: &str| format!("local://{}", external.absolute(path));
+        Ok(found.into_iter().map(|found| block_info(address(&found.path), found.file)).collect())
+    }
+}
+
+/// The absolute path of an object outside the root.
+fn outside(address: &BlockAddress) -> Option<&str> {
+    address.as_str().strip_prefix("local://").filter(|path| path.starts_with('/'))
 }
 
 /// The body up to `SMALL` bytes: all of it, or its beginning with the rest still to come.
@@ -179,7 +273,7 @@ impl BlockStore for LocalStore {
             scheme: "local",
             presign: false,
             presign_multipart: false,
-            import: false,
+            import: self.import.enabled,
             min_part_bytes: 0,
         }
     }
@@ -219,12 +313,10 @@ impl BlockStore for LocalStore {
     }
 
     async fn get(&self, address: &BlockAddress, range: Option<ByteRange>) -> Result<ByteStream, BlockError> {
-        let path = Self::path(address)?;
-        let file = self.tree.read(path).map_err(|error| read_error(address, error))?;
-        let size = file.metadata().map_err(io_error("read an object"))?.size();
+        let (file, FileStat { size, .. }) = self.open_object(address)?;
         let range = range.unwrap_or(ByteRange { start: 0, end: size });
         if range.start > range.end || range.end > size {
-            return Err(BlockError::Refused { address: address.clone(), why: "the range leaves the object" });
+            return Err(BlockError::OutOfRange(address.clone()));
         }
         if range.end - range.start <= READ_AT_ONCE {
             let mut bytes = vec![0; (range.end - range.start) as usize];
@@ -257,9 +349,7 @@ impl BlockStore for LocalStore {
     }
 
     async fn get_bytes(&self, address: &BlockAddress, limit: usize) -> Result<Bytes, BlockError> {
-        let path = Self::path(address)?;
-        let file = self.tree.read(path).map_err(|error| read_error(address, error))?;
-        let size = file.metadata().map_err(io_error("read an object"))?.size();
+        let (file, FileStat { size, .. }) = self.open_object(address)?;
         if size > limit as u64 {
             return Err(BlockError::Refused {
                 address: address.clone(),
@@ -272,18 +362,8 @@ impl BlockStore for LocalStore {
     }
 
     async fn head(&self, address: &BlockAddress) -> Result<BlockInfo, BlockError> {
-        let path = Self::path(address)?;
-        let file = self.tree.read(path).map_err(|error| read_error(address, error))?;
-        let metadata = file.metadata().map_err(io_error("read an object"))?;
-        if metadata.is_dir() {
-            return Err(BlockError::NotFound(address.clone()));
-        }
-        Ok(BlockInfo {
-            address: address.clone(),
-            size: metadata.size(),
-            mtime_secs: metadata.mtime(),
-            etag: None,
-        })
+        let (_, stat) = self.open_object(address)?;
+        Ok(block_info(address.as_str().to_owned(), stat))
     }
 
     async fn delete(&self, addresses: &[BlockAddress]) -> Vec<Result<(), BlockError>> {
@@ -297,12 +377,17 @@ impl BlockStore for LocalStore {
 
     async fn copy(&self, from: &BlockAddress, to: &BlockAddress) -> Result<(), BlockError> {
         let what = "copy an object";
-        let (source, target) = (Self::path(from)?.to_owned(), Self::path(to)?.to_owned());
+        let target = Self::path(to)?.to_owned();
         let size = self.head(from).await?.size;
         if size <= SMALL as u64 {
             let bytes = self.get_bytes(from, SMALL).await?;
             return self.put_small(to, bytes, PutOptions::default()).await;
         }
+        if outside(from).is_some() {
+            // Not ours: it may change, or lie on another file system.
+            return self.put(to, self.get(from, None).await?, PutOptions::default()).await.map(drop);
+        }
+        let source = Self::path(from)?.to_owned();
         // Objects never change, so a second name for the same file is a copy.
         let temporary = self.fresh("tmp");
         let (tree, flusher, link) = (self.tree.clone(), self.flusher.clone(), temporary.clone());
@@ -321,22 +406,23 @@ impl BlockStore for LocalStore {
         start_after: Option<&BlockAddress>,
         limit: usize,
     ) -> Result<Vec<BlockInfo>, BlockError> {
-        let outside = |address: &BlockAddress| BlockError::Refused {
-            address: address.clone(),
-            why: "it belongs to another store",
+        let refused = |why| BlockError::Refused { address: prefix.clone(), why };
+        let strip = |address: &BlockAddress| address.as_str().strip_prefix("local://").map(str::to_owned);
+        let path = strip(prefix).ok_or_else(|| refused("it belongs to another store"))?;
+        let after = match start_after {
+            Some(after) => Some(strip(after).ok_or_else(|| refused("it belongs to another store"))?),
+            None => None,
         };
-        let strip = |address: &BlockAddress| {
-            address.as_str().strip_prefix("local://").map(str::to_owned).ok_or_else(|| outside(address))
-        };
-        let prefix = strip(prefix)?;
-        let after = start_after.map(strip).transpose()?;
-        if prefix.split('/').any(|segment| segment == "..") {
-            return Err(outside(&BlockAddress::new(prefix)));
+        if path.split('/').any(|segment| segment == "..") {
+            return Err(refused("it has a '..' segment"));
+        }
+        if path.starts_with('/') {
+            return self.list_outside(prefix, path, after, limit).await;
         }
         let (tree, walks) = (self.tree.clone(), self.walks.clone());
         let found = blocking("list objects", move || {
             walks
-                .list(&tree, &prefix, after.as_deref(), Leave::default(), limit)
+                .list(&tree, &path, after.as_deref(), Leave::default(), limit)
                 .map_err(io_error("list objects"))
         })
         .await?;
@@ -388,7 +474,8 @@ fn block_info(address: String, file: FileStat) -> BlockInfo {
         address: BlockAddress::new(address),
         size: file.size,
         mtime_secs: file.mtime_secs,
-        etag: None,
+        // What web servers say of files: a changed file has another time or size.
+        etag: Some(format!("{:x}-{:x}", file.mtime_nanos_since_epoch(), file.size)),
     }
 }
 

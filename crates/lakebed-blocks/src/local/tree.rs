@@ -40,9 +40,10 @@ impl Tree {
         Ok(rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, mode, CONFINED)?)
     }
 
-    /// An existing file, for reading.
+    /// An existing file, for reading. A pipe or device does not keep the caller waiting.
     pub(crate) fn read(&self, path: &str) -> io::Result<File> {
-        let file = File::from(self.confined(path, OFlags::RDONLY, Mode::empty())?);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(self.confined(path, flags, Mode::empty())?);
         Ok(file)
     }
 
@@ -221,15 +222,31 @@ pub(crate) fn each_entry(directory: &OwnedFd, each: &mut dyn FnMut(&str, Kind)) 
     Ok(())
 }
 
-/// A file in an open directory; `None` if there is none of this name.
-pub(crate) fn stat(directory: &OwnedFd, name: &str) -> io::Result<Option<FileStat>> {
-    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Some(FileStat {
+impl FileStat {
+    /// Of an open file; `None` if it is no plain file.
+    pub(crate) fn of(file: &File) -> io::Result<Option<Self>> {
+        Ok(Self::plain(&rustix::fs::fstat(file)?))
+    }
+
+    /// The modification time in nanoseconds since the epoch.
+    pub(crate) fn mtime_nanos_since_epoch(self) -> i128 {
+        i128::from(self.mtime_secs) * 1_000_000_000 + i128::from(self.mtime_nanos)
+    }
+
+    fn plain(stat: &rustix::fs::Stat) -> Option<Self> {
+        (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(Self {
             size: stat.st_size as u64,
             mtime_secs: stat.st_mtime,
             mtime_nanos: stat.st_mtime_nsec,
-        })),
-        Ok(_) | Err(rustix::io::Errno::NOENT) => Ok(None),
+        })
+    }
+}
+
+/// A file in an open directory; `None` if there is none of this name.
+pub(crate) fn stat(directory: &OwnedFd, name: &str) -> io::Result<Option<FileStat>> {
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(FileStat::plain(&stat)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

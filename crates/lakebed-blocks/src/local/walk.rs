@@ -33,9 +33,11 @@ pub(crate) struct Found {
 
 /// Which files a listing leaves out, besides the store's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Leave {
+pub(crate) struct Leave<'a> {
     /// Those with a part that begins with a dot.
     pub(crate) hidden: bool,
+    /// All in this directory.
+    pub(crate) directory: Option<&'a str>,
 }
 
 /// A name as it sorts: a directory's files sort by its name and a slash, so `a-b` comes before `a/`, though `a` is
@@ -103,7 +105,8 @@ fn settled(changed: i128, now: Timestamp) -> Option<i128> {
 /// A listing on its way.
 struct Walk {
     prefix: String,
-    leave: Leave,
+    hidden_left_out: bool,
+    directory_left_out: Option<String>,
     window: usize,
     stack: Vec<Level>,
     /// The last file given out.
@@ -112,12 +115,23 @@ struct Walk {
 
 impl Walk {
     /// A walk over the files whose path starts with `prefix`, behind `after`.
-    fn begin(tree: &Tree, prefix: &str, after: &str, leave: Leave, window: usize) -> io::Result<Self> {
+    fn begin(tree: &Tree, prefix: &str, after: &str, leave: Leave<'_>, window: usize) -> io::Result<Self> {
         let (prefix, last) = (prefix.to_owned(), after.to_owned());
         let directory = split(&prefix).0.to_owned();
-        let mut walk = Self { prefix, leave, window, stack: Vec::new(), last };
+        let mut walk = Self {
+            prefix,
+            hidden_left_out: leave.hidden,
+            directory_left_out: leave.directory.map(str::to_owned),
+            window,
+            stack: Vec::new(),
+            last,
+        };
         walk.enter(tree, directory)?;
         Ok(walk)
+    }
+
+    fn leaves(&self, out: Leave<'_>) -> bool {
+        self.hidden_left_out == out.hidden && self.directory_left_out.as_deref() == out.directory
     }
 
     /// Reads a directory from its beginning, or from where `last` lies in it.
@@ -133,6 +147,9 @@ impl Walk {
     }
 
     fn read(&mut self, tree: &Tree, directory: String, from: &From) -> io::Result<()> {
+        if self.directory_left_out.as_ref() == Some(&directory) {
+            return Ok(());
+        }
         let open = match tree.open_directory(&directory) {
             Err(error) if is_absent(&error) => return Ok(()),
             other => other?,
@@ -142,7 +159,7 @@ impl Walk {
         let mut smallest: BinaryHeap<String> = BinaryHeap::new();
         let mut more = false;
         each_entry(&open, &mut |name, kind| {
-            if is_ours(&directory, name) || (self.leave.hidden && name.starts_with('.')) {
+            if is_ours(&directory, name) || (self.hidden_left_out && name.starts_with('.')) {
                 return;
             }
             let Some(name) = order(name, kind) else { return };
@@ -211,7 +228,7 @@ impl Walks {
         tree: &Tree,
         prefix: &str,
         after: Option<&str>,
-        leave: Leave,
+        leave: Leave<'_>,
         limit: usize,
     ) -> io::Result<Vec<Found>> {
         self.list_by(tree, prefix, after, leave, limit, WINDOW)
@@ -222,7 +239,7 @@ impl Walks {
         tree: &Tree,
         prefix: &str,
         after: Option<&str>,
-        leave: Leave,
+        leave: Leave<'_>,
         limit: usize,
         window: usize,
     ) -> io::Result<Vec<Found>> {
@@ -243,11 +260,11 @@ impl Walks {
         Ok(found)
     }
 
-    fn take(&self, prefix: &str, after: &str, leave: Leave) -> Option<Walk> {
+    fn take(&self, prefix: &str, after: &str, leave: Leave<'_>) -> Option<Walk> {
         let mut walks = self.0.lock();
         let at = walks
             .iter()
-            .position(|walk| walk.prefix == prefix && walk.last == after && walk.leave == leave)?;
+            .position(|walk| walk.prefix == prefix && walk.last == after && walk.leaves(leave))?;
         Some(walks.remove(at))
     }
 }
@@ -357,10 +374,14 @@ mod tests {
         std::os::unix::fs::symlink(root.path().join("b"), root.path().join("linked")).unwrap();
         let tree = Tree::open(root.path()).unwrap();
         let paths = |hidden| {
-            let found = Walks::default().list(&tree, "", None, Leave { hidden }, 100).unwrap();
+            let found =
+                Walks::default().list(&tree, "", None, Leave { hidden, directory: None }, 100).unwrap();
             found.into_iter().map(|found| found.path).collect::<Vec<_>>()
         };
         assert_eq!(paths(false), [".h/a", "b/.c", "b/d"]);
         assert_eq!(paths(true), ["b/d"]);
+        let leave = Leave { directory: Some("b"), ..Leave::default() };
+        let found = Walks::default().list(&tree, "", None, leave, 100).unwrap();
+        assert_eq!(found.iter().map(|found| found.path.as_str()).collect::<Vec<_>>(), [".h/a"]);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod commits;
 pub(crate) mod diffs;
 pub(crate) mod dumps;
 pub(crate) mod identity;
+pub(crate) mod imports;
 pub(crate) mod merges;
 pub(crate) mod object_reads;
 pub(crate) mod object_writes;

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use lakebed_api::UnderlyingObjectProperties;
+use lakebed_blocks::ByteRange;
 use lakebed_catalog::{CatalogError, EntryBytes, EntryView, ErrorKind, ListRequest, ListedObject};
 use lakebed_core::{ObjectPath, RefExpr, RepositoryId};
 
@@ -19,6 +20,8 @@ pub(crate) struct Input {
     path: String,
     range: Option<String>,
     presign: bool,
+    /// Look whether the bytes are still those that were imported.
+    verify: bool,
 }
 
 impl Input {
@@ -28,7 +31,8 @@ impl Input {
 }
 
 pub(crate) fn input(call: &Call) -> Result<Input, RestError> {
-    Ok(Input { presign: call.query().flag("presign")?, ..head_input(call)? })
+    let query = call.query();
+    Ok(Input { presign: query.flag("presign")?, verify: query.flag("verify")?, ..head_input(call)? })
 }
 
 /// A HEAD does not look at `presign`.
@@ -41,7 +45,7 @@ pub(crate) fn head_input(call: &Call) -> Result<Input, RestError> {
             Some(text.to_owned())
         }
     };
-    Ok(Input { path: call.query().required("path")?, range, presign: false })
+    Ok(Input { path: call.query().required("path")?, range, presign: false, verify: false })
 }
 
 async fn find(call: &Call, path: &str) -> Result<(RepositoryId, ObjectPath, EntryBytes), RestError> {
@@ -106,9 +110,14 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
     };
     let address = {
         let found = call.catalog().repository(&repository).await?;
+        if input.verify {
+            call.catalog().verify(&found, &entry).await?;
+        }
         entry.full_address(&found.storage_namespace)
     };
-    let stream = match call.catalog().read(&address, part).await {
+    // Never more or less than was said: an imported file may have become shorter.
+    let whole = ByteRange { start: 0, end: entry.size };
+    let stream = match call.catalog().read(&address, Some(part.unwrap_or(whole))).await {
         Ok(stream) => stream,
         Err(error) if error.kind() == ErrorKind::ObjectGone => {
             return Err(with_headers(RestError::new(StatusCode::GONE, "No data"), headers));
@@ -180,6 +189,7 @@ pub(crate) struct Stat {
     path: String,
     user_metadata: bool,
     presign: bool,
+    verify: bool,
 }
 
 impl Stat {
@@ -194,6 +204,7 @@ pub(crate) fn stat_input(call: &Call) -> Result<Stat, RestError> {
         path: query.required("path")?,
         user_metadata: query.boolean("user_metadata")?.unwrap_or(true),
         presign: query.flag("presign")?,
+        verify: query.flag("verify")?,
     })
 }
 
@@ -203,6 +214,9 @@ pub(crate) async fn stat(call: Call, input: Stat) -> Reply {
         presign::supported(&call)?;
     }
     let repository = call.catalog().repository(&repository).await?;
+    if input.verify {
+        call.catalog().verify(&repository, &view(&entry)?).await?;
+    }
     let show = if input.user_metadata { Show::Always } else { Show::Emptied };
     let mut out = Vec::with_capacity(384 + path.as_bytes().len());
     let view = view(&entry)?;

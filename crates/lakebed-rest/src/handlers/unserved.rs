@@ -4,8 +4,8 @@
 
 use http::StatusCode;
 use lakebed_api::{
-    Acl, Effect, ExternalLoginInformation, ExternalPrincipalCreation, GroupCreation, ImportCreation, List,
-    Policy, StsAuthRequest, UserCreation,
+    Acl, Effect, ExternalLoginInformation, ExternalPrincipalCreation, GroupCreation, List, Policy,
+    StsAuthRequest, UserCreation,
 };
 use lakebed_catalog::PageRequest;
 
@@ -114,20 +114,6 @@ pub(crate) fn task_by_id(call: &Call) -> Result<String, RestError> {
 pub(crate) async fn unknown_task(call: Call, _: String) -> Reply {
     in_repository(&call).await?;
     Err(RestError::not_found("task not found"))
-}
-
-// Import
-
-pub(crate) fn import_input(_: &Call, import: ImportCreation) -> Result<ImportCreation, RestError> {
-    Ok(import)
-}
-
-pub(crate) async fn import(call: Call, _: ImportCreation) -> Reply {
-    if !call.rest.config().storage.import_support {
-        return Err(RestError::new(StatusCode::FORBIDDEN, "import is not supported for this storage"));
-    }
-    in_repository(&call).await?;
-    not_yet("import")
 }
 
 // Garbage collection

@@ -116,9 +116,9 @@ keys! {
     "blockstore.s3.client_log_retries" Bool ignored;
     "blockstore.s3.web_identity.session_duration" Duration ignored;
     "blockstore.s3.web_identity.session_expiry_window" Duration ignored;
-    "blockstore.local.import_enabled" Bool ignored;
-    "blockstore.local.import_hidden" Bool ignored;
-    "blockstore.local.allowed_external_prefixes" List ignored;
+    "blockstore.local.import_enabled" Bool used;
+    "blockstore.local.import_hidden" Bool used;
+    "blockstore.local.allowed_external_prefixes" List used;
     "graveler.ensure_readable_root_namespace" Bool ignored;
     "graveler.max_batch_delay" Duration ignored;
     "graveler.background.rate_limit" Int ignored;

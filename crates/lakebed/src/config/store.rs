@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lakebed_blocks::{S3Credentials, S3StoreConfig};
+use lakebed_blocks::{LocalImport, S3Credentials, S3StoreConfig};
 
 use super::{ConfigError, Values};
 
 /// Where object bytes are kept.
 #[derive(Clone, Debug)]
 pub(crate) enum Blockstore {
-    Local(PathBuf),
+    Local(PathBuf, LocalImport),
     S3(Box<S3StoreConfig>),
     Mem,
 }
@@ -30,9 +30,18 @@ pub(super) fn blockstore(
     expand: &dyn Fn(&str) -> PathBuf,
 ) -> Result<Blockstore, ConfigError> {
     match values.text("blockstore.type").unwrap_or_default() {
-        "local" => Ok(Blockstore::Local(expand(
-            values.text("blockstore.local.path").unwrap_or("~/lakefs/data/block"),
-        ))),
+        "local" => Ok(Blockstore::Local(
+            expand(values.text("blockstore.local.path").unwrap_or("~/lakefs/data/block")),
+            LocalImport {
+                enabled: values.bool("blockstore.local.import_enabled")?.unwrap_or(false),
+                hidden: values.bool("blockstore.local.import_hidden")?.unwrap_or(false),
+                directories: values
+                    .list("blockstore.local.allowed_external_prefixes")
+                    .iter()
+                    .map(|directory| expand(directory))
+                    .collect(),
+            },
+        )),
         "mem" => Ok(Blockstore::Mem),
         "s3" => Ok(Blockstore::S3(Box::new(s3(values, expand)?))),
         other => {
