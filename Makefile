@@ -23,7 +23,7 @@ build: ## Build the release binary
 	cargo build --release -p lakebed
 
 .PHONY: test
-test: test-rust test-golden test-clients test-promises ## All tests, installing what they need
+test: test-rust test-golden test-clients test-stores test-promises ## All tests, installing what they need
 
 .PHONY: test-rust
 test-rust: ## The tests of the crates
@@ -41,6 +41,11 @@ test-clients: build venvs ## Published clients, unmodified, against the built se
 	.venv/s3_tools/bin/python -m pytest -q -p no:cacheprovider tests/clients/s3_tools
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
+
+.PHONY: test-stores
+test-stores: build venvs ## Object stores: the conformance suite on emulators, and a server over one
+	$(PYTHON) tests/stores/conformance.py
+	$(PYTEST) tests/stores
 
 .PHONY: test-promises
 test-promises: build venvs ## Durability, crashes, memory, hostile input, the peer's losses: the short forms

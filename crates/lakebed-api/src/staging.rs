@@ -53,6 +53,25 @@ pub struct UploadPart {
     pub etag: String,
 }
 
+/// A presigned multipart upload that was begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresignMultipartUpload {
+    /// The store's name of it.
+    pub upload_id: String,
+    /// Its address, signed.
+    pub physical_address: String,
+    /// A URL for each part that was asked for, from the first on.
+    #[serde(default)]
+    pub presigned_urls: Vec<String>,
+}
+
+/// Where a part goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadTo {
+    /// A URL to PUT to.
+    pub presigned_url: String,
+}
+
 /// Which upload a part belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadPartFrom {

@@ -15,6 +15,7 @@ mod branch_state;
 mod branches;
 mod bucket;
 mod catalog;
+mod client_uploads;
 mod commit_log;
 mod commits;
 mod completion;
@@ -28,6 +29,7 @@ mod import;
 mod keys;
 mod layers;
 mod listing;
+mod merge_preview;
 mod merges;
 mod multipart;
 mod nodes;
@@ -41,6 +43,7 @@ mod ref_trees;
 mod refs;
 mod repositories;
 mod requests;
+mod resolutions;
 mod restore;
 mod settings;
 mod spool;
@@ -54,17 +57,18 @@ mod wire;
 mod working;
 
 pub use catalog::{Catalog, CatalogConfig};
+pub use client_uploads::ClientUpload;
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use records::{
     Branch, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload, UploadPart,
 };
 pub use requests::{
-    BranchCreation, CommitRequest, CompletedPart, Completion, CopyRequest, DiffEntry, DiffKind, DiffMode,
-    DiffRequest, EntryDraft, ImportRequest, ImportSource, ListRequest, ListedObject, LogRequest,
-    MergeRequest, MergeStrategy, NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest,
-    Precondition, PullFilter, PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget,
-    UploadsRequest, WriteTicket,
+    BranchCreation, CommitRequest, CompletedPart, Completion, ConflictResolution, CopyRequest, DiffEntry,
+    DiffKind, DiffMode, DiffRequest, EntryDraft, ImportRequest, ImportSource, ListRequest, ListedObject,
+    LogRequest, MergeConflict, MergeRequest, MergeStrategy, NewPullRequest, NewRepository, Once, Page,
+    PageRequest, PickRequest, Precondition, PullFilter, PullRequestChange, ResetTarget, RevertRequest,
+    StoredBody, UploadTarget, UploadsRequest, WriteTicket,
 };
 pub use restore::{RestoreRequest, RestoreSource};
 pub use tasks::{DumpedRefs, PreparedCommits, Task, TaskKind, TaskResult, TaskState};

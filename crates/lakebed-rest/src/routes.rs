@@ -5,9 +5,9 @@ use crate::access::{
     repository_any, tag,
 };
 use crate::handlers::{
-    background, branches, commits, diffs, dumps, identity as caller, imports, merges, object_reads,
-    object_writes, page, pulls, repositories, server, settings, staging, symlink, tags, trees, unserved,
-    uploads,
+    background, branches, client_uploads, commits, diffs, dumps, identity as caller, imports, merges,
+    object_reads, object_writes, page, pulls, repositories, server, settings, staging, symlink, tags, trees,
+    unserved, uploads,
 };
 use crate::operation::{Operation, delete, get, head, patch, post, put};
 use crate::service::unknown_endpoint;
@@ -440,17 +440,21 @@ fn of_history() -> Vec<Operation> {
             .json(|_, pick| Ok(pick))
             .does(commits::cherry_pick),
         post("mergeIntoBranch", merge_path!())
-            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .requires(access::merge)
             .optional_json(merges::input)
             .does(merges::merge),
         post("mergeIntoBranchAsync", merge_path!("/async"))
-            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .requires(access::merge)
             .optional_json(merges::input)
             .does(background::merge),
         get("mergeIntoBranchAsyncStatus", merge_path!("/async/{id}/status"))
             .requires(branch("fs:CreateCommit", "destinationBranch"))
             .bare()
             .does(background::merge_status),
+        get("listMergeConflicts", merge_path!("/conflicts"))
+            .requires(repository("fs:ListObjects"))
+            .query(merges::conflicts_input)
+            .does(merges::conflicts),
         get("findMergeBase", merge_path!()).requires(repository_any(BASE)).bare().does(merges::base),
         get("diffBranch", of_branch!("/diff"))
             .requires(repository("fs:ListObjects"))
@@ -535,30 +539,30 @@ fn of_staging() -> Vec<Operation> {
             .json(staging::link_input)
             .does(staging::link),
         post("createPresignMultipartUpload", of_branch!("/staging/pmpu"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .query(staging::create_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::Creation::path))
+            .query(client_uploads::create_input)
+            .does(client_uploads::create),
         put("completePresignMultipartUpload", of_branch!("/staging/pmpu/{uploadId}"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .optional_json(staging::complete_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::End::path))
+            .optional_json(client_uploads::end_input)
+            .does(client_uploads::complete),
         delete("abortPresignMultipartUpload", of_branch!("/staging/pmpu/{uploadId}"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .optional_json(staging::abort_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::End::path))
+            .optional_json(client_uploads::end_input)
+            .does(client_uploads::abort),
         put("uploadPart", of_branch!("/staging/pmpu/{uploadId}/parts/{partNumber}"))
-            .requires(object("fs:WriteObject", |part: &staging::Part<lakebed_api::UploadPartFrom>| {
+            .requires(object("fs:WriteObject", |part: &client_uploads::Part<lakebed_api::UploadPartFrom>| {
                 &part.path
             }))
-            .json(staging::part_input)
-            .does(staging::upload_part),
+            .json(client_uploads::part_input)
+            .does(client_uploads::upload_part),
         put("uploadPartCopy", of_branch!("/staging/pmpu/{uploadId}/parts/{partNumber}/copy"))
-            .requires(|call, part: &staging::Part<lakebed_api::UploadPartCopyFrom>| {
+            .requires(|call, part: &client_uploads::Part<lakebed_api::UploadPartCopyFrom>| {
                 let source = &part.from.copy_source;
                 access::copy_part(call, &source.repository, &source.path, &part.path)
             })
-            .json(staging::part_copy_input)
-            .does(staging::copy_part),
+            .json(client_uploads::part_copy_input)
+            .does(client_uploads::copy_part),
     ]
 }
 

@@ -274,6 +274,7 @@ impl BlockStore for LocalStore {
             presign: false,
             presign_multipart: false,
             import: self.import.enabled,
+            min_part_bytes: 0,
         }
     }
 
@@ -441,6 +442,7 @@ impl BlockStore for LocalStore {
         upload: &str,
         number: u32,
         body: ByteStream,
+        _: Option<u64>,
     ) -> Result<(Stored, String), BlockError> {
         Self::path(address)?;
         let tag = format!("{number}-{:016x}", self.entropy.next_u64());

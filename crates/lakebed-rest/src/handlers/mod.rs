@@ -2,6 +2,7 @@
 
 pub(crate) mod background;
 pub(crate) mod branches;
+pub(crate) mod client_uploads;
 pub(crate) mod commits;
 pub(crate) mod diffs;
 pub(crate) mod dumps;
