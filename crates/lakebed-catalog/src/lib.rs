@@ -52,6 +52,7 @@ mod sweep;
 mod tags;
 mod task_runner;
 mod tasks;
+mod tidy;
 mod tree_files;
 mod wire;
 mod working;
