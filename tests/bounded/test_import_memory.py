@@ -13,11 +13,8 @@ def test_an_import_takes_little_memory(tmp_path):
     many.mkdir()
     for n in range(FILES):
         os.close(os.open(many / f"a-file-with-a-name-as-long-as-they-are-{n:08}.parquet", os.O_CREAT | os.O_WRONLY))
-    server = Server(tmp_path / "lake")
-    data = f"    path: {server.directory / 'data'}\n"
-    allowed = f"    import_enabled: true\n    allowed_external_prefixes: [{many}]\n"
-    server.config.write_text(server.config.read_text().replace(data, data + allowed))
-    with server:
+    local = {"path": str(tmp_path / "data"), "import_enabled": True, "allowed_external_prefixes": [str(many)]}
+    with Server(tmp_path / "lake", blockstore={"type": "local", "local": local}) as server:
         server.rest("POST", "/repositories", {"name": "lake", "storage_namespace": "local://lake"})
         body = {"paths": [{"type": "common_prefix", "path": f"local://{many}/", "destination": "d/"}], "commit": {"message": ""}}
         at = "/repositories/lake/branches/main/import"

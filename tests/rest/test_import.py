@@ -7,13 +7,11 @@ import pytest
 from lakebed_server import Server
 
 
-def allow(server, *directories):
-    """Lets a server import from these directories."""
-    text = server.config.read_text()
-    data = f"    path: {server.directory / 'data'}\n"
-    listed = ", ".join(str(directory) for directory in directories)
-    extra = f"    import_enabled: true\n    allowed_external_prefixes: [{listed}]\n"
-    server.config.write_text(text.replace(data, data + extra))
+def importing(directory, *sources):
+    """A server that may import from these directories."""
+    local = {"path": str(directory / "data"), "import_enabled": True,
+             "allowed_external_prefixes": [str(source) for source in sources]}
+    return Server(directory, blockstore={"type": "local", "local": local})
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +25,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, source):
-    server = Server(tmp_path_factory.mktemp("lake"))
-    allow(server, source)
-    with server:
+    with importing(tmp_path_factory.mktemp("lake"), source) as server:
         yield server
 
 
@@ -145,9 +141,7 @@ def test_a_killed_server_says_that_its_import_failed(tmp_path, source):
     many.mkdir()
     for n in range(20_000):
         (many / str(n)).touch()
-    server = Server(tmp_path / "lake")
-    allow(server, many)
-    with server:
+    with importing(tmp_path / "lake", many) as server:
         server.rest("POST", "/repositories", {"name": "lake", "storage_namespace": "local://lake"})
         task = start(server, "lake", ("common_prefix", f"local://{many}/", ""))[1]["id"]
         server.kill()

@@ -50,9 +50,7 @@ where
         (Some("PreconditionFailed" | "ConditionalRequestConflict"), _) | (None, Some(412)) => {
             BlockError::Exists(address.clone())
         }
-        (Some("InvalidRange"), _) | (None, Some(416)) => {
-            BlockError::Refused { address: address.clone(), why: "the range leaves the object" }
-        }
+        (Some("InvalidRange"), _) | (None, Some(416)) => BlockError::OutOfRange(address.clone()),
         (Some(code), _) => {
             let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
             Answer { code: Some(code), message }.error(what, address)

@@ -84,7 +84,7 @@ impl S3Store {
         range: Option<ByteRange>,
     ) -> Result<ByteStream, BlockError> {
         let (client, location) = self.at(address).await?;
-        let leaves = || BlockError::Refused { address: address.clone(), why: "the range leaves the object" };
+        let leaves = || BlockError::OutOfRange(address.clone());
         if let Some(ByteRange { start, end }) = range
             && start >= end
         {
