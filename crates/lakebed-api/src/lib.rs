@@ -38,7 +38,10 @@ pub use config::{
     CapabilitiesConfig, Config, GarbageCollectionConfig, StorageConfig, UiConfig, VersionConfig,
 };
 pub use diffs::{Diff, DiffObjectStat, DiffType, PathType};
-pub use merges::{FindMergeBaseResult, Merge, MergeResult, MergeSummary};
+pub use merges::{
+    ConflictSide, FindMergeBaseResult, Merge, MergeConflict, MergeConflictList, MergeResolution, MergeResult,
+    MergeSide, MergeSummary, ResolvedObject,
+};
 pub use objects::{
     ObjectCopyCreation, ObjectError, ObjectErrorList, ObjectStageCreation, ObjectStats, PathList, StorageUri,
     UnderlyingObjectProperties, UpdateObjectUserMetadata,

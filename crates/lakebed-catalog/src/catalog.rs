@@ -19,6 +19,7 @@ use crate::nodes::NodeCache;
 use crate::objects::Slice;
 use crate::pulls::PullNames;
 use crate::task_runner::Tasks;
+use crate::tidy::Tidy;
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
 /// What a catalog stands on.
@@ -71,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) sweep: Arc<Notify>,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) exports: Exports,
+    pub(crate) tidy: Arc<Tidy>,
     background: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -105,20 +107,22 @@ impl Catalog {
                 sweep: Arc::new(Notify::new()),
                 tasks,
                 exports: Exports::default(),
+                tidy: Arc::default(),
                 background: Mutex::default(),
             }),
         }
     }
 
     /// Starts the background work (sweeping what deleted and committed layers left, signs of life of tasks, exports of
-    /// refs) on the current runtime. It ends with [`Catalog::close`].
+    /// refs, folding branches with many deletions) on the current runtime. It ends with [`Catalog::close`].
     pub fn start(&self) {
         let mut background = self.inner.background.lock();
         if background.is_empty() {
             let catalog = Arc::downgrade(&self.inner);
             background.push(crate::sweep::spawn(catalog.clone()));
             background.push(crate::task_runner::spawn(catalog.clone()));
-            background.push(crate::export::spawn(catalog));
+            background.push(crate::export::spawn(catalog.clone()));
+            background.push(crate::tidy::spawn(catalog));
         }
     }
 

@@ -90,6 +90,18 @@ impl Catalog {
             let mut changed_paths = ChangedPaths::default();
             let tree = inner.lay_over(&repository, &head, &run, &mut changed_paths).await?;
             let changed = tree != head.tree.unwrap_or_else(lakebed_tree::empty_tree);
+            if !inner.run_stands(&run).await? {
+                // Folded and swept while it was read: what was computed of it counts for nothing.
+                let now = inner.branch(&repository, branch).await?;
+                if now.incarnation == cut.incarnation && now.reset_count == cut.reset_count {
+                    run = now.remaining_of(&run);
+                    cut = now;
+                } else {
+                    cut = inner.seal(&repository, branch).await?;
+                    run = cut.sealed.clone();
+                }
+                continue;
+            }
             if !changed && !request.allow_empty {
                 return Err(no_changes("commit"));
             }
@@ -234,14 +246,22 @@ impl Inner {
         branch: &BranchId,
         what: &str,
     ) -> Result<(Arc<BranchState>, Arc<Commit>), CatalogError> {
-        let cut = self.seal(repository, branch).await?;
-        let head = self.commit(repository, &cut.head).await?;
-        if !cut.sealed.is_empty() {
+        for _ in 0..MOVE_ATTEMPTS {
+            let cut = self.seal(repository, branch).await?;
+            let head = self.commit(repository, &cut.head).await?;
+            if cut.sealed.is_empty() {
+                return Ok((cut, head));
+            }
             let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
             let mut stack = self.stack(repository, None, &cut.sealed);
             stack.seek(b"").await?;
             let head_cursor = Cursor::new(self.nodes(repository), base);
-            if Changes(Working::new(Some(stack), head_cursor)).next().await?.is_some() {
+            let dirty = Changes(Working::new(Some(stack), head_cursor)).next().await?.is_some();
+            // Folded and swept while it was read: whether it is clean is not known.
+            if !self.run_stands(&cut.sealed).await? {
+                continue;
+            }
+            if dirty {
                 return Err(CatalogError::refused(
                     ErrorKind::Dirty,
                     format!(
@@ -249,8 +269,9 @@ impl Inner {
                     ),
                 ));
             }
+            return Ok((cut, head));
         }
-        Ok((cut, head))
+        Err(busy(&format!("branch '{branch}'")))
     }
 
     /// A commit whose content is an existing tree instead of what is staged.

@@ -30,6 +30,7 @@ mod fold;
 mod keys;
 mod layers;
 mod listing;
+mod merge_preview;
 mod merges;
 mod multipart;
 mod nodes;
@@ -43,6 +44,7 @@ mod ref_trees;
 mod refs;
 mod repositories;
 mod requests;
+mod resolutions;
 mod restore;
 mod settings;
 mod staging;
@@ -50,6 +52,7 @@ mod sweep;
 mod tags;
 mod task_runner;
 mod tasks;
+mod tidy;
 mod tree_files;
 mod wire;
 mod working;
@@ -62,10 +65,11 @@ pub use records::{
     Branch, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload, UploadPart,
 };
 pub use requests::{
-    BranchCreation, CommitRequest, CompletedPart, Completion, CopyRequest, DiffEntry, DiffKind, DiffMode,
-    DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeRequest, MergeStrategy,
-    NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest, Precondition, PullFilter,
-    PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget, UploadsRequest, WriteTicket,
+    BranchCreation, CommitRequest, CompletedPart, Completion, ConflictResolution, CopyRequest, DiffEntry,
+    DiffKind, DiffMode, DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeConflict,
+    MergeRequest, MergeStrategy, NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest,
+    Precondition, PullFilter, PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget,
+    UploadsRequest, WriteTicket,
 };
 pub use restore::{RestoreRequest, RestoreSource};
 pub use tasks::{DumpedRefs, PreparedCommits, Task, TaskKind, TaskResult, TaskState};

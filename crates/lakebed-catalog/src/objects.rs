@@ -86,7 +86,31 @@ impl Inner {
         Ok(relative.to_owned())
     }
 
-    fn entry(
+    /// An address given by a client as entries keep it: issued by us, or outside the namespace.
+    pub(crate) fn linkable(&self, repository: &Repository, address: &str) -> Result<String, CatalogError> {
+        if relative(&repository.storage_namespace, address).is_some() {
+            return self.verify_issued(repository, address);
+        }
+        self.check_scheme(address)?;
+        Ok(address.to_owned())
+    }
+
+    fn check_scheme(&self, address: &str) -> Result<(), CatalogError> {
+        let scheme = self.blocks.info().scheme;
+        let rest = address.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+        if rest.is_none_or(str::is_empty) {
+            return Err(CatalogError::refused(
+                ErrorKind::Invalid,
+                format!(
+                    "physical address '{address}': this server's store takes {scheme}://... addresses: \
+                     validation error"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn entry(
         &self,
         address: String,
         draft: EntryDraft,
@@ -244,12 +268,7 @@ impl Catalog {
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
         let repository = self.repository(&ticket.repository).await?;
-        let kept = if relative(&repository.storage_namespace, address).is_some() {
-            self.inner.verify_issued(&repository, address)?
-        } else {
-            self.check_scheme(address)?;
-            address.to_owned()
-        };
+        let kept = self.inner.linkable(&repository, address)?;
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }
 
@@ -278,25 +297,10 @@ impl Catalog {
         address: &str,
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
-        self.check_scheme(address)?;
+        self.inner.check_scheme(address)?;
         let repository = self.repository(&ticket.repository).await?;
         let kept = relative(&repository.storage_namespace, address).unwrap_or(address).to_owned();
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
-    }
-
-    fn check_scheme(&self, address: &str) -> Result<(), CatalogError> {
-        let scheme = self.inner.blocks.info().scheme;
-        let rest = address.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
-        if rest.is_none_or(str::is_empty) {
-            return Err(CatalogError::refused(
-                ErrorKind::Invalid,
-                format!(
-                    "physical address '{address}': this server's store takes {scheme}://... addresses: \
-                     validation error"
-                ),
-            ));
-        }
-        Ok(())
     }
 
     /// Deletes an object from a branch's working state; an absent one is fine, whatever the precondition.

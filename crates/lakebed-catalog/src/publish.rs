@@ -76,7 +76,11 @@ impl Inner {
             let state = self.branch(repository, branch).await?;
             let rows = lakebed_kv::KeyRange::prefix(&keys::row(&state.current, b""));
             if self.kv.scan(&rows, 1).await?.is_empty() {
-                return Ok(state);
+                // Without rows from the start, or sealed, folded and swept since the record was read?
+                if self.kv.get(&keys::layer(&state.current)).await?.is_some() {
+                    return Ok(state);
+                }
+                continue;
             }
             if state.sealed.len() >= MOST_SEALED {
                 self.fold(repository, &state).await?;
@@ -174,6 +178,7 @@ impl Inner {
                         id: LayerId::random(&*self.entropy),
                         content: Content::Mask(mask.clone()),
                         inputs: Vec::new(),
+                        over: None,
                     });
                     Vec::new()
                 }

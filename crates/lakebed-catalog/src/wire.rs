@@ -78,6 +78,11 @@ pub(crate) struct SealedRow {
     /// The layers folded into this one.
     #[prost(bytes = "vec", repeated, tag = "5")]
     pub(crate) inputs: Vec<Vec<u8>>,
+    /// What the head `over_head` with this layer and all below it laid over is: a tree. Empty if it was not made.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(crate) over_head: Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) over_tree: Vec<u8>,
 }
 
 /// The hashed part of a commit. Encoded with ascending fields and sorted maps, so equal commits have equal bytes.

@@ -17,7 +17,7 @@ use lakebed_catalog::{ErrorKind, LogRequest, MergeStrategy};
 use lakebed_core::{Entropy, SeededEntropy};
 use lakebed_kv::MemKv;
 use parking_lot::Mutex;
-use support::{Lake, Scheduled, expr};
+use support::{Lake, Scheduled, branch, expr};
 
 /// What is known of one path: every value it was ever asked to have (`None` = deleted), and up to which number the
 /// writes were acknowledged. Unacknowledged ones may or may not have happened.
@@ -106,6 +106,18 @@ async fn merger(lake: Arc<Lake>) {
     }
 }
 
+/// Seals and folds at any moment, as the background does with branches that have many deletions.
+async fn tidier(lake: Arc<Lake>) {
+    for round in 0..12 {
+        let on = BRANCHES[round % 2];
+        if let Err(error) = lake.catalog.tidy(&lake.repo, &branch(on)).await {
+            assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        }
+        // At once, so that whoever still reads the folded layers finds them gone.
+        lake.catalog.sweep_once().await.unwrap();
+    }
+}
+
 async fn sweeper(lake: Arc<Lake>) {
     for _ in 0..6 {
         lake.catalog.sweep_once().await.unwrap();
@@ -158,7 +170,9 @@ async fn history(seed: u64) {
     let repo = first.repo.clone();
     drop(first);
     let Ok(kv) = Arc::try_unwrap(kv) else { panic!("the first catalog is gone") };
-    let kv = Arc::new(Scheduled { unknown_every, ..kv });
+    // In some histories calls take so long that a fold and a sweep come in between.
+    let pause_every = [0, 0, 12][(entropy.next_u64() % 3) as usize];
+    let kv = Arc::new(Scheduled { unknown_every, pause_every, ..kv });
     let histories: Histories = Arc::default();
     let lives = 1 + entropy.next_u64() % 3;
     for life in 0..lives {
@@ -173,6 +187,7 @@ async fn history(seed: u64) {
         clients.spawn(committer(lake.clone(), "main", histories.clone()));
         clients.spawn(merger(lake.clone()));
         clients.spawn(sweeper(lake.clone()));
+        clients.spawn(tidier(lake.clone()));
         // The last life ends by itself, the others in a crash after a random number of turns.
         if life + 1 < lives {
             for _ in 0..entropy.next_u64() % 600 {

@@ -440,17 +440,21 @@ fn of_history() -> Vec<Operation> {
             .json(|_, pick| Ok(pick))
             .does(commits::cherry_pick),
         post("mergeIntoBranch", merge_path!())
-            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .requires(access::merge)
             .optional_json(merges::input)
             .does(merges::merge),
         post("mergeIntoBranchAsync", merge_path!("/async"))
-            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .requires(access::merge)
             .optional_json(merges::input)
             .does(background::merge),
         get("mergeIntoBranchAsyncStatus", merge_path!("/async/{id}/status"))
             .requires(branch("fs:CreateCommit", "destinationBranch"))
             .bare()
             .does(background::merge_status),
+        get("listMergeConflicts", merge_path!("/conflicts"))
+            .requires(repository("fs:ListObjects"))
+            .query(merges::conflicts_input)
+            .does(merges::conflicts),
         get("findMergeBase", merge_path!()).requires(repository_any(BASE)).bare().does(merges::base),
         get("diffBranch", of_branch!("/diff"))
             .requires(repository("fs:ListObjects"))
