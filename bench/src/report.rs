@@ -8,6 +8,7 @@ use crate::load::Cost;
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
+    /// NaN: not measured.
     pub(crate) lakefs_ms: f64,
     pub(crate) budget_ms: f64,
 }
@@ -43,14 +44,14 @@ impl Report {
         let answered = cost.cpu_answered * 1e3 / cost.operations as f64;
         let (p50, p99) = (cost.percentile_ms(50), cost.percentile_ms(99));
         if !self.json {
+            let lakefs = if row.lakefs_ms.is_nan() { "-".to_owned() } else { row.lakefs_ms.to_string() };
             let over = if cost.cpu_ms() > row.budget_ms { "!" } else { " " };
             println!(
-                "{:<42} {:>9.1} {p50:>9.2} {p99:>9.2} | {:>9.3}{over} {answered:>10.3} {:>9} {:>9} | {:>7.0}",
+                "{:<42} {:>9.1} {p50:>9.2} {p99:>9.2} | {:>9.3}{over} {answered:>10.3} {:>9} {lakefs:>9} | {:>7.0}",
                 row.name,
                 cost.rate(),
                 cost.cpu_ms(),
                 row.budget_ms,
-                row.lakefs_ms,
                 cost.peak_mib
             );
         }

@@ -111,6 +111,23 @@ impl Rest {
         Err(format!("the diff of '{right}' shows no change").into())
     }
 
+    /// A page of main's log, which must show so many commits.
+    pub(crate) fn log(
+        &self,
+        c: &mut Connection,
+        repo: &str,
+        query: &str,
+        commits: usize,
+    ) -> Result<(), Failure> {
+        let body = self.call(c, "GET", &format!("/{repo}/refs/main/commits?{query}"), b"")?;
+        let shown = String::from_utf8_lossy(&body).matches("\"creation_date\":").count();
+        if shown == commits {
+            Ok(())
+        } else {
+            Err(format!("the log shows {shown} commits, not {commits}").into())
+        }
+    }
+
     pub(crate) fn merge(&self, c: &mut Connection, repo: &str, source: &str) -> Result<(), Failure> {
         self.post(c, &format!("/{repo}/refs/{source}/merge/main"), &json!({})).map(drop)
     }

@@ -21,6 +21,8 @@ pub(crate) enum Group {
     Branches,
     /// Commit of many staged objects; commit, diff, merge of one change there; list all
     Large,
+    /// Who changed this path, over a long history
+    Log,
     /// A page behind very many uncommitted deletes
     Deletes,
     /// Put and get of 1 KiB over S3
@@ -55,6 +57,7 @@ impl Bench<'_> {
             Group::Objects => self.objects(),
             Group::Branches => self.branches(),
             Group::Large => self.large(),
+            Group::Log => self.log(),
             Group::Deletes => self.deletes(),
             Group::S3 => self.s3(),
             Group::S3Large => self.s3_large(),
@@ -132,6 +135,29 @@ impl Bench<'_> {
     }
 
     /// The first page of a branch with nothing staged, and when all but its last objects are deleted in front of it.
+    fn log(&mut self) -> Result<(), Failure> {
+        let rest = Rest::new(self.server.address);
+        self.repository(&rest, "log")?;
+        let main = "log/branches/main";
+        let mut connection = Connection::open(self.server.address)?;
+        let commits = self.options.objects.min(10_000);
+        rest.link(&mut connection, main, "first/object")?;
+        rest.commit(&mut connection, main)?;
+        spread(self.server, 1, commits, |c, n| {
+            rest.link(c, main, &path(n))?;
+            rest.commit(c, main)
+        })?;
+        let first = row("log of a path last changed 10,000 commits ago", f64::NAN, 200.0);
+        self.measured(first, 1, 20, |c, _| {
+            rest.log(c, "log", "objects=first/object&amount=1&limit=true", 1)
+        })?;
+        let none = row("log of a prefix nobody changed", f64::NAN, 200.0);
+        self.measured(none, 1, 20, |c, _| rest.log(c, "log", "prefixes=none/&amount=1&limit=true", 0))?;
+        let page = row("log page of 1,000", f64::NAN, 20.0);
+        self.measured(page, 1, 20, |c, _| rest.log(c, "log", "amount=1000", 1000.min(commits)))?;
+        Ok(())
+    }
+
     fn deletes(&mut self) -> Result<(), Failure> {
         let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
         self.repository(&rest, "deletes")?;

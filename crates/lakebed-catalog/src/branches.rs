@@ -171,6 +171,7 @@ impl Catalog {
                 from: &writable.state,
                 run: &[],
                 commit: None,
+                changed_paths: None,
                 head: target.id,
                 operation: "hard reset",
                 protected_refused: true,

@@ -7,19 +7,21 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use lakebed_core::{CommitId, RefExpr, RepositoryId};
-use lakebed_kv::successor;
-use lakebed_tree::{Diff, lookup};
+use lakebed_tree::Diff;
 
+use crate::ancestry::{Ancestry, Changes, Visited};
 use crate::catalog::Inner;
+use crate::changed_paths::Wanted;
 use crate::entry::same_content;
 use crate::{Catalog, CatalogError, Commit, LogRequest, Page, Repository};
 
 /// Commits in the order the log shows them: newest creation date first, then higher generation, then id.
-struct ByDate(Arc<Commit>);
+struct ByDate(Visited);
 
 impl ByDate {
     fn rank(&self) -> (i64, u32, u64, CommitId) {
-        (self.0.created_secs, self.0.created_millis, self.0.generation, self.0.id)
+        let commit = &self.0.commit;
+        (commit.created_secs, commit.created_millis, commit.generation, commit.id)
     }
 }
 
@@ -62,31 +64,36 @@ impl Catalog {
                 Some(inner.resolve(&repository, &expr).await?.id)
             }
         };
-        let filtered = !request.objects.is_empty() || !request.prefixes.is_empty();
+        let objects = request.objects.iter().map(|path| Wanted::path(path));
+        let prefixes = request.prefixes.iter().map(|prefix| Wanted::prefix(prefix));
+        let wanted_paths: Vec<Wanted> = objects.chain(prefixes).collect();
         let wanted = if request.limit { request.amount } else { request.amount + 1 };
+        let mut ancestry = Ancestry::new(inner, &repository, &wanted_paths);
         let mut seen = HashSet::from([start.id]);
-        let mut queue = BinaryHeap::from([ByDate(start)]);
+        let mut queue = BinaryHeap::from([ByDate(ancestry.visit(&start.id, &seen).await?)]);
         let mut items = Vec::new();
-        while let Some(ByDate(commit)) = queue.pop() {
+        while let Some(ByDate(Visited { commit, changes })) = queue.pop() {
             if request.since.is_some_and(|since| commit.created_secs < since.secs()) {
                 break;
-            }
-            let parents = if request.first_parent { 1 } else { usize::MAX };
-            for parent in commit.parents.iter().take(parents) {
-                if seen.insert(*parent) {
-                    queue.push(ByDate(inner.commit(&repository, parent).await?));
-                }
             }
             let last = stop_at == Some(commit.id);
             if let Some(id) = after {
                 if id == commit.id {
                     after = None;
                 }
-            } else if !filtered || inner.touches(&repository, &commit, request).await? {
+            } else if wanted_paths.is_empty()
+                || inner.touches(&repository, &commit, &wanted_paths, &changes).await?
+            {
                 items.push(commit.as_ref().clone());
             }
             if last || items.len() >= wanted {
                 break;
+            }
+            let parents = if request.first_parent { 1 } else { usize::MAX };
+            for parent in commit.parents.iter().take(parents) {
+                if seen.insert(*parent) {
+                    queue.push(ByDate(ancestry.visit(parent, &seen).await?));
+                }
             }
         }
         Ok(crate::repositories::page_of(items, request.amount, |commit| commit.id.to_string()))
@@ -118,42 +125,31 @@ const FROM_RIGHT: u8 = 2;
 const STALE: u8 = 4;
 
 impl Inner {
-    /// Whether a commit changed one of the paths asked for, against its parent. Merges never do.
+    /// Whether a commit changed one of the paths asked for, against its parent. Merges never do. What the commit's
+    /// filter says is checked against the trees, as far down as they differ on the way to the paths.
     async fn touches(
         &self,
         repository: &Repository,
         commit: &Commit,
-        request: &LogRequest,
+        wanted: &[Wanted],
+        changes: &Changes,
     ) -> Result<bool, CatalogError> {
         let [parent] = &commit.parents[..] else { return Ok(false) };
-        let old = self.tree_of(repository, parent).await?;
-        let new = commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
-        if old == new {
+        let wanted: Vec<&Wanted> = match changes {
+            Changes::Perhaps(places) => places.iter().filter_map(|place| wanted.get(*place)).collect(),
+            Changes::Unknown => wanted.iter().collect(),
+        };
+        if wanted.is_empty() {
             return Ok(false);
         }
+        let old = self.tree_of(repository, parent).await?;
+        let new = commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
         let nodes = self.nodes(repository);
-        for path in &request.objects {
-            let before = lookup(&*nodes, &old, path.as_bytes()).await?;
-            let after = lookup(&*nodes, &new, path.as_bytes()).await?;
-            let same = match (&before, &after) {
-                (None, None) => true,
-                (Some(before), Some(after)) => same_content(before, after),
-                _ => false,
-            };
-            if !same {
-                return Ok(true);
-            }
-        }
-        for prefix in &request.prefixes {
-            let mut diff = Diff::new(nodes.clone(), old, new);
-            diff.seek(prefix.as_bytes()).await?;
-            let end = successor(prefix.as_bytes());
+        for paths in wanted {
+            let mut diff = Diff::new(nodes.clone(), old, new).until(paths.end.clone());
+            diff.seek(&paths.start);
             while let Some(item) = diff.next().await? {
-                if end.as_ref().is_some_and(|end| item.key >= *end) {
-                    break;
-                }
-                let same = matches!((&item.left, &item.right), (Some(l), Some(r)) if same_content(l, r));
-                if !same {
+                if !matches!((&item.left, &item.right), (Some(l), Some(r)) if same_content(l, r)) {
                     return Ok(true);
                 }
             }

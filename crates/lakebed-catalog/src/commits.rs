@@ -9,6 +9,7 @@ use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
 
 use crate::branch_state::{BranchState, Sealed};
 use crate::catalog::Inner;
+use crate::changed_paths::{ChangedPaths, Noted};
 use crate::entry::same_content;
 use crate::layers::Decision;
 use crate::once::Remember;
@@ -86,7 +87,9 @@ impl Catalog {
         let mut run = cut.sealed.clone();
         for _ in 0..MOVE_ATTEMPTS {
             let head = inner.commit(&repository, &cut.head).await?;
-            let (tree, changed) = inner.lay_over(&repository, &head, &run).await?;
+            let mut changed_paths = ChangedPaths::default();
+            let tree = inner.lay_over(&repository, &head, &run, &mut changed_paths).await?;
+            let changed = tree != head.tree.unwrap_or_else(lakebed_tree::empty_tree);
             if !inner.run_stands(&run).await? {
                 // Folded and swept while it was read: what was computed of it counts for nothing.
                 let now = inner.branch(&repository, branch).await?;
@@ -108,6 +111,7 @@ impl Catalog {
                 run: &run,
                 commit: Some(&commit),
                 head: commit.id,
+                changed_paths: changed_paths.filter(),
                 operation: "commit",
                 protected_refused: true,
                 joined: &joined,
@@ -194,24 +198,26 @@ pub(crate) fn no_changes(what: &str) -> CatalogError {
 }
 
 impl Inner {
-    /// The head's tree with a run of layers laid over it, its nodes durable, and whether it differs.
+    /// The head's tree with a run of layers laid over it, its nodes durable. Notes the paths that differ.
     pub(crate) async fn lay_over(
         &self,
         repository: &Repository,
         head: &Commit,
         run: &[Sealed],
-    ) -> Result<(NodeId, bool), CatalogError> {
+        changed: &mut ChangedPaths,
+    ) -> Result<NodeId, CatalogError> {
         let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
         if run.is_empty() {
-            return Ok((base, false));
+            return Ok(base);
         }
         let nodes = self.nodes(repository);
         let mut stack = self.stack(repository, None, run);
         stack.seek(b"").await?;
-        let mut changes = Changes(Working::new(Some(stack), Cursor::new(nodes.clone(), base)));
+        let source = Changes(Working::new(Some(stack), Cursor::new(nodes.clone(), base)));
+        let mut changes = Noted { source, changed };
         let edited = lakebed_tree::edit(&*nodes, &base, &mut changes).await?;
         nodes.flush().await?;
-        Ok((edited.root, edited.root != base))
+        Ok(edited.root)
     }
 
     /// A commit on top of `head` as the request asks.
@@ -301,6 +307,8 @@ impl Inner {
                 run: &cut.sealed,
                 commit: Some(&commit),
                 head: commit.id,
+                // Nobody has gone through what this changes.
+                changed_paths: None,
                 operation: "commit",
                 protected_refused: true,
                 joined: &joined,

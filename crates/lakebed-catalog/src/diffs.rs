@@ -49,7 +49,7 @@ fn kind_of(left: Option<Bytes>, right: Option<Bytes>) -> Option<(DiffKind, Bytes
 impl Differences {
     async fn seek(&mut self, path: &[u8]) -> Result<(), CatalogError> {
         match self {
-            Self::TwoDot(diff) | Self::ThreeDot { diff, .. } => diff.seek(path).await?,
+            Self::TwoDot(diff) | Self::ThreeDot { diff, .. } => diff.seek(path),
             Self::Staged(walk) => walk.seek(path).await?,
             Self::WorkingState { left, right, next, started } => {
                 left.seek(path).await?;
@@ -196,14 +196,15 @@ impl Catalog {
         let left = inner.resolve(&repository, left).await?;
         let right = inner.resolve(&repository, right).await?;
         let nodes = inner.nodes(&repository);
+        let end = successor(request.prefix.as_bytes());
         let tree = |commit: &crate::Commit| commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
         let differences = match mode {
-            DiffMode::TwoDot => Differences::TwoDot(Diff::new(nodes, tree(&left), tree(&right))),
+            DiffMode::TwoDot => Differences::TwoDot(Diff::new(nodes, tree(&left), tree(&right)).until(end)),
             DiffMode::ThreeDot => {
                 let base = inner.best_common_ancestor(&repository, &left, &right).await?;
                 let base: NodeId = base.map_or_else(lakebed_tree::empty_tree, |base| tree(&base));
                 Differences::ThreeDot {
-                    diff: Diff::new(nodes.clone(), base, tree(&right)),
+                    diff: Diff::new(nodes.clone(), base, tree(&right)).until(end),
                     left: Cursor::new(nodes, tree(&left)),
                 }
             }

@@ -85,6 +85,11 @@ pub(crate) fn commits(r: &Incarnation, id_prefix: &[u8]) -> Bytes {
     key(b'c', &[r.as_bytes(), id_prefix])
 }
 
+/// `trace/<R>/<id>` -> what helps a walk past a commit: which paths it changed, where in a branch's reflog it stands.
+pub(crate) fn trace(r: &Incarnation, id: &CommitId) -> Bytes {
+    key(b'f', &[r.as_bytes(), id.as_bytes()])
+}
+
 /// `reflog/<B>/<seq>` -> what moved the head.
 pub(crate) fn reflog(b: &Incarnation, seq: u64) -> Bytes {
     key(b'k', &[b.as_bytes(), &seq.to_be_bytes()])
@@ -230,7 +235,7 @@ pub(crate) fn tag(r: &Incarnation, id: &TagId) -> Bytes {
 
 /// Everything that belongs to a repository besides its refs.
 pub(crate) fn of_repository(r: &Incarnation) -> impl Iterator<Item = lakebed_kv::KeyRange> {
-    [b'b', b't', b'c', b'u', b'i', b'v', b'q', b'Q', b'y', b's', b'j', b'J']
+    [b'b', b't', b'c', b'f', b'u', b'i', b'v', b'q', b'Q', b'y', b's', b'j', b'J']
         .map(|noun| lakebed_kv::KeyRange::prefix(&key(noun, &[r.as_bytes()])))
         .into_iter()
 }

@@ -10,11 +10,13 @@
 //! 2. [`Catalog::store_body`]: the bytes, streamed and durable, invisible so far.
 //! 3. [`Catalog::link`]: one staged write that checks everything again, atomically.
 
+mod ancestry;
 mod background;
 mod branch_state;
 mod branches;
 mod bucket;
 mod catalog;
+mod changed_paths;
 mod client_uploads;
 mod commit_log;
 mod commits;

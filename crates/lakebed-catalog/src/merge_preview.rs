@@ -43,7 +43,7 @@ impl Catalog {
         let covered = Folding { prefix: &request.prefix, delimiter: "" };
         let mut items = Vec::with_capacity((request.amount + 1).min(1001));
         if let Some(start) = covered.start_behind(&request.after) {
-            theirs.seek(&start).await?;
+            theirs.seek(&start);
             while items.len() <= request.amount
                 && let Some(item) = theirs.next().await?
             {

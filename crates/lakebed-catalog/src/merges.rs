@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lakebed_core::{BranchId, NodeId, RefExpr, RepositoryId};
 use lakebed_tree::{Identity, NodeStore, ThreeWay};
 
 use crate::branch_state::BranchState;
 use crate::catalog::Inner;
+use crate::changed_paths::ChangedPaths;
 use crate::commits::{COMMIT_VERSION, millis_of, no_changes};
 use crate::entry::same_content;
 use crate::once::Remember;
@@ -29,6 +31,13 @@ impl Identity for ByContent {
     fn same(&self, a: &[u8], b: &[u8]) -> bool {
         same_content(a, b)
     }
+}
+
+/// A commit to be published.
+struct Made<'a> {
+    commit: &'a Commit,
+    changed_paths: Option<Bytes>,
+    operation: &'static str,
 }
 
 fn tree(commit: &Commit) -> NodeId {
@@ -97,7 +106,9 @@ impl Catalog {
             let parent = inner.commit(&repository, &parent).await?;
             let trees = ThreeWay { base: tree(&undone), source: tree(&parent), destination: tree(&head) };
             let mut resolutions = Resolutions::by(MergeStrategy::None);
-            let (root, summary) = inner.merge_trees(&repository, trees, &mut resolutions, &context).await?;
+            let mut changed = ChangedPaths::default();
+            let (root, summary) =
+                inner.merge_trees(&repository, trees, &mut resolutions, &context, &mut changed).await?;
             if root == tree(&head) && !request.allow_empty {
                 return Err(no_changes(&context));
             }
@@ -116,7 +127,8 @@ impl Catalog {
             );
             let remember = Remember::of(request.once.as_ref()).map(|remember| remember.with(summary));
             let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
-            match inner.publish_clean(&repository, branch, &cut, &commit, "revert", &joined).await? {
+            let made = Made { commit: &commit, changed_paths: changed.filter(), operation: "revert" };
+            match inner.publish_clean(&repository, branch, &cut, made, &joined).await? {
                 Published::Done => return Ok(commit),
                 Published::Moved | Published::Superseded => {}
             }
@@ -171,7 +183,9 @@ impl Catalog {
             }
             let trees = ThreeWay { base, source: tree(&picked), destination: tree(&head) };
             let mut resolutions = Resolutions::by(MergeStrategy::None);
-            let (root, summary) = inner.merge_trees(&repository, trees, &mut resolutions, &context).await?;
+            let mut changed = ChangedPaths::default();
+            let (root, summary) =
+                inner.merge_trees(&repository, trees, &mut resolutions, &context, &mut changed).await?;
             let message = match request.message.as_str() {
                 "" => picked.message.clone(),
                 message => message.to_owned(),
@@ -182,7 +196,8 @@ impl Catalog {
             let commit = inner.undo_commit(&head, Some(root), &request.committer, message, metadata);
             let remember = Remember::of(request.once.as_ref()).map(|remember| remember.with(summary));
             let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
-            match inner.publish_clean(&repository, branch, &cut, &commit, "cherry-pick", &joined).await? {
+            let made = Made { commit: &commit, changed_paths: changed.filter(), operation: "cherry-pick" };
+            match inner.publish_clean(&repository, branch, &cut, made, &joined).await? {
                 Published::Done => return Ok(commit),
                 Published::Moved | Published::Superseded => {}
             }
@@ -230,7 +245,9 @@ impl Inner {
             }
             let trees = ThreeWay { base: base_tree, source: tree(&source_commit), destination: tree(&head) };
             let context = format!("update branch {destination}");
-            let (root, summary) = self.merge_trees(repository, trees, &mut resolutions, &context).await?;
+            let mut changed = ChangedPaths::default();
+            let (root, summary) =
+                self.merge_trees(repository, trees, &mut resolutions, &context, &mut changed).await?;
             let message = if request.message.is_empty() {
                 format!("Merge '{source}' into '{destination}'")
             } else {
@@ -264,7 +281,10 @@ impl Inner {
             let remember = Remember::of(request.once.as_ref()).map(|remember| remember.with(summary));
             let once = remember.as_ref().map(|remember| remember as &dyn Joined);
             let joined: Vec<&dyn Joined> = joined.into_iter().chain(once).collect();
-            match self.publish_clean(repository, destination, &cut, &commit, "merge", &joined).await? {
+            // The log by path never shows a commit of two parents.
+            let changed_paths = if request.squash { changed.filter() } else { None };
+            let made = Made { commit: &commit, changed_paths, operation: "merge" };
+            match self.publish_clean(repository, destination, &cut, made, &joined).await? {
                 Published::Done => return Ok(MergeOutcome { reference: commit.id, summary }),
                 Published::Moved | Published::Superseded => {}
             }
@@ -272,18 +292,20 @@ impl Inner {
         Err(busy(&format!("merge into branch '{destination}'")))
     }
 
-    /// The three-way merge of trees, its nodes durable.
+    /// The three-way merge of trees, its nodes durable. Notes the paths it changes in the destination.
     async fn merge_trees(
         &self,
         repository: &Repository,
         trees: ThreeWay<NodeId>,
         resolutions: &mut Resolutions,
         context: &str,
+        changed: &mut ChangedPaths,
     ) -> Result<(NodeId, MergeSummary), CatalogError> {
         let nodes = self.nodes(repository);
         resolutions.start();
         let mut resolve = |path: &[u8], sides: ThreeWay<Option<&[u8]>>| resolutions.decide(path, sides);
-        let merged = lakebed_tree::merge(nodes.clone(), trees, &ByContent, &mut resolve).await?;
+        let mut note = |path: &[u8]| changed.note(path);
+        let merged = lakebed_tree::merge(nodes.clone(), trees, &ByContent, &mut resolve, &mut note).await?;
         resolutions.judge(merged.conflicts, context)?;
         nodes.flush().await?;
         let summary = MergeSummary {
@@ -326,16 +348,16 @@ impl Inner {
         repository: &Repository,
         branch: &BranchId,
         cut: &BranchState,
-        commit: &Commit,
-        operation: &'static str,
+        made: Made<'_>,
         joined: &[&dyn Joined],
     ) -> Result<Published, CatalogError> {
         let publication = Publication {
             from: cut,
             run: &cut.sealed,
-            commit: Some(commit),
-            head: commit.id,
-            operation,
+            commit: Some(made.commit),
+            head: made.commit.id,
+            changed_paths: made.changed_paths,
+            operation: made.operation,
             // Merges, reverts and picks are how a protected branch is changed.
             protected_refused: false,
             joined,

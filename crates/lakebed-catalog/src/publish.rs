@@ -30,6 +30,8 @@ pub(crate) struct Publication<'a> {
     pub(crate) commit: Option<&'a Commit>,
     /// The new head's id.
     pub(crate) head: CommitId,
+    /// The filter of the paths the commit changed against its only parent, if there is one (`changed_paths.rs`).
+    pub(crate) changed_paths: Option<Bytes>,
     /// For the reflog.
     pub(crate) operation: &'static str,
     /// Refuse if the branch is protected by then.
@@ -210,7 +212,8 @@ impl Inner {
         branch: &BranchId,
         publication: &Publication<'_>,
     ) -> Result<Published, CatalogError> {
-        let Publication { from, run, commit, head, operation, protected_refused, joined } = publication;
+        let Publication { from, run, commit, head, changed_paths, operation, protected_refused, joined } =
+            publication;
         if let Some(commit) = commit {
             self.store_commit(repository, commit).await?;
         }
@@ -253,7 +256,14 @@ impl Inner {
                 .put(keys::reflog(&state.incarnation, next.sequence), wire::encode(&reflog));
             if let Some(commit) = commit {
                 let key = keys::commit(&repository.incarnation, &commit.id);
-                transaction = transaction.put(key, wire::encode(&wire::CommitRow::of(commit)));
+                let trace = wire::TraceRow {
+                    changed_paths: changed_paths.as_deref().unwrap_or_default().to_vec(),
+                    branch: state.incarnation.as_bytes().to_vec(),
+                    sequence: next.sequence,
+                };
+                transaction = transaction
+                    .put(key, wire::encode(&wire::CommitRow::of(commit)))
+                    .put(keys::trace(&repository.incarnation, &commit.id), wire::encode(&trace));
             }
             for (key, value) in dead_rows(&repository.storage_namespace, gone) {
                 transaction = transaction.put(key, value);

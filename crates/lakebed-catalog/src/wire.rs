@@ -120,6 +120,21 @@ pub(crate) struct CommitRow {
     pub(crate) created_millis: u32,
 }
 
+/// How a commit came about, beside its record and no part of its id. Written by the publish; commits that were made
+/// otherwise have none.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TraceRow {
+    /// The filter of the paths changed against the only parent (`changed_paths.rs`); empty: the trees must be asked.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) changed_paths: Vec<u8>,
+    /// The incarnation of the branch it became head of.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) branch: Vec<u8>,
+    /// Where in the branch's reflog.
+    #[prost(uint64, tag = "3")]
+    pub(crate) sequence: u64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ReflogRow {
     #[prost(bytes = "vec", tag = "1")]

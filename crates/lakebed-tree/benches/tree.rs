@@ -93,7 +93,9 @@ fn trees(c: &mut Criterion) {
             b.iter(|| {
                 let trees = ThreeWay { base, source: one, destination: other };
                 let resolve = &mut |_: &[u8], _: ThreeWay<Option<&[u8]>>| Resolution::Conflict;
-                let merged = runtime.block_on(merge(shared.clone(), trees, &ByBytes, resolve)).unwrap();
+                let merged = runtime
+                    .block_on(merge(shared.clone(), trees, &ByBytes, resolve, &mut |_: &[u8]| {}))
+                    .unwrap();
                 assert_eq!(merged.changed, 1);
             });
         });

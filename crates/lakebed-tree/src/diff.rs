@@ -24,6 +24,10 @@ pub struct DiffItem {
 pub struct Diff {
     store: Arc<dyn NodeStore>,
     roots: [NodeId; 2],
+    /// The first key looked at.
+    from: Vec<u8>,
+    /// The first key not looked at any more.
+    end: Option<Vec<u8>>,
     sides: Option<[Side; 2]>,
 }
 
@@ -53,40 +57,35 @@ impl Side {
         self.skip();
     }
 
-    /// Enters the subtree that comes next.
-    async fn enter(&mut self, store: &dyn NodeStore) -> Result<(), TreeError> {
+    /// Enters the subtree that comes next, at the first entry that is not before `from`.
+    async fn enter(&mut self, store: &dyn NodeStore, from: &[u8]) -> Result<(), TreeError> {
         if let Some(top) = self.top() {
             let child = load_child(store, top).await?;
-            self.0.push(NodeCursor::first(child));
+            self.0.push(NodeCursor::at(child, from));
         }
         Ok(())
-    }
-
-    async fn seek(store: &dyn NodeStore, root: &NodeId, key: &[u8]) -> Result<Self, TreeError> {
-        let mut path = vec![NodeCursor::at(load(store, root).await?, key)];
-        while let Some(top) = path.last()
-            && !top.is_end()
-            && top.node().level() > 0
-        {
-            let child = load_child(store, top).await?;
-            path.push(NodeCursor::at(child, key));
-        }
-        Ok(Self(path))
     }
 }
 
 impl Diff {
     /// The differences between two trees, from the first key on.
     pub fn new(store: Arc<dyn NodeStore>, left: NodeId, right: NodeId) -> Self {
-        Self { store, roots: [left, right], sides: None }
+        Self { store, roots: [left, right], from: Vec::new(), end: None, sides: None }
     }
 
-    /// Goes on with the first difference at or after `key`.
-    pub async fn seek(&mut self, key: &[u8]) -> Result<(), TreeError> {
-        let left = Side::seek(&*self.store, &self.roots[0], key).await?;
-        let right = Side::seek(&*self.store, &self.roots[1], key).await?;
-        self.sides = Some([left, right]);
-        Ok(())
+    /// Ends before the first key at or after `end`: nothing is loaded only to find a difference there. `None`: no end.
+    #[must_use]
+    pub fn until(mut self, end: Option<Vec<u8>>) -> Self {
+        self.end = end;
+        self
+    }
+
+    /// Goes on with the first difference at or after `key`, forwards or backwards. Nothing is loaded yet: the way to the
+    /// key is walked by [`Diff::next`], and only as far down as the two trees differ.
+    pub fn seek(&mut self, key: &[u8]) {
+        self.from.clear();
+        self.from.extend_from_slice(key);
+        self.sides = None;
     }
 
     /// The next difference.
@@ -96,18 +95,23 @@ impl Diff {
         }
         let store = &*self.store;
         if self.sides.is_none() {
-            let left = Side(vec![NodeCursor::first(load(store, &self.roots[0]).await?)]);
-            let right = Side(vec![NodeCursor::first(load(store, &self.roots[1]).await?)]);
+            let left = Side(vec![NodeCursor::at(load(store, &self.roots[0]).await?, &self.from)]);
+            let right = Side(vec![NodeCursor::at(load(store, &self.roots[1]).await?, &self.from)]);
             self.sides = Some([left, right]);
         }
         let Some([left, right]) = &mut self.sides else { return Ok(None) };
+        let from = self.from.as_slice();
+        let past = |key: &[u8]| self.end.as_ref().is_some_and(|end| key >= end.as_slice());
         loop {
             let (l, r) = match (left.top(), right.top()) {
                 (None, None) => return Ok(None),
                 (Some(l), None) => {
                     if l.node().level() > 0 {
-                        left.enter(store).await?;
+                        left.enter(store, from).await?;
                         continue;
+                    }
+                    if past(l.key()) {
+                        return Ok(None);
                     }
                     let item = DiffItem { key: l.key().to_vec(), left: Some(l.value_bytes()), right: None };
                     left.skip();
@@ -115,8 +119,11 @@ impl Diff {
                 }
                 (None, Some(r)) => {
                     if r.node().level() > 0 {
-                        right.enter(store).await?;
+                        right.enter(store, from).await?;
                         continue;
+                    }
+                    if past(r.key()) {
+                        return Ok(None);
                     }
                     let item = DiffItem { key: r.key().to_vec(), left: None, right: Some(r.value_bytes()) };
                     right.skip();
@@ -128,9 +135,15 @@ impl Diff {
                 (0, 0) => {
                     if l.node().id() == r.node().id() && l.index() == r.index() {
                         // The same leaf at the same place: its rest is the same.
+                        if past(l.node().last_key()) {
+                            return Ok(None);
+                        }
                         left.skip_leaf();
                         right.skip_leaf();
                         continue;
+                    }
+                    if past(l.key().min(r.key())) {
+                        return Ok(None);
                     }
                     match l.key().cmp(r.key()) {
                         std::cmp::Ordering::Less => {
@@ -162,15 +175,18 @@ impl Diff {
                 (a, b) if a == b => {
                     // Both come next in key order: equal ids are equal content, wherever the boundaries lie.
                     if l.child()?.id == r.child()?.id {
+                        if past(l.key()) {
+                            return Ok(None);
+                        }
                         left.skip();
                         right.skip();
                     } else {
-                        left.enter(store).await?;
-                        right.enter(store).await?;
+                        left.enter(store, from).await?;
+                        right.enter(store, from).await?;
                     }
                 }
-                (a, b) if a > b => left.enter(store).await?,
-                _ => right.enter(store).await?,
+                (a, b) if a > b => left.enter(store, from).await?,
+                _ => right.enter(store, from).await?,
             }
         }
     }

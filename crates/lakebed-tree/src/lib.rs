@@ -32,7 +32,7 @@ pub use cursor::{Cursor, child_ids, lookup};
 pub use diff::{Diff, DiffItem};
 pub use edit::{Edit, EditList, EditSource, Edited, edit};
 pub use memory::MemNodeStore;
-pub use merge::{Identity, Merged, Resolution, Resolve, ThreeWay, merge};
+pub use merge::{Changed, Identity, Merged, Resolution, Resolve, ThreeWay, merge};
 pub use node::{MAX_ENTRY_BYTES, Node};
 
 /// The id of the empty tree: one empty leaf, which no store needs to hold.

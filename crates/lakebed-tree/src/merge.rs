@@ -59,12 +59,16 @@ pub struct Merged {
 /// Decides about one conflicting key.
 pub type Resolve<'a> = dyn FnMut(&[u8], ThreeWay<Option<&[u8]>>) -> Resolution + Send + 'a;
 
+/// Told of every key that the merge changes in the destination, in key order.
+pub type Changed<'a> = dyn FnMut(&[u8]) + Send + 'a;
+
 /// Merges three trees. Nodes are saved as they close; the caller flushes the store.
 pub async fn merge(
     store: Arc<dyn NodeStore>,
     trees: ThreeWay<NodeId>,
     identity: &dyn Identity,
     resolve: &mut Resolve<'_>,
+    changed: &mut Changed<'_>,
 ) -> Result<Merged, TreeError> {
     let counts =
         Merged { root: trees.destination, added: 0, changed: 0, removed: 0, resolved: 0, conflicts: 0 };
@@ -72,6 +76,7 @@ pub async fn merge(
         return Ok(counts);
     }
     let mut changes = Changes {
+        changed,
         diff: Diff::new(store.clone(), trees.base, trees.source),
         destination: Cursor::new(store.clone(), trees.destination),
         identity,
@@ -88,7 +93,8 @@ pub async fn merge(
 }
 
 /// What the merge changes on the destination, in key order.
-struct Changes<'a, 'r> {
+struct Changes<'a, 'r, 'c> {
+    changed: &'a mut Changed<'c>,
     diff: Diff,
     destination: Cursor,
     identity: &'a dyn Identity,
@@ -96,7 +102,7 @@ struct Changes<'a, 'r> {
     counts: Merged,
 }
 
-impl Changes<'_, '_> {
+impl Changes<'_, '_, '_> {
     fn same(&self, a: Option<&Bytes>, b: Option<&Bytes>) -> bool {
         match (a, b) {
             (None, None) => true,
@@ -107,7 +113,7 @@ impl Changes<'_, '_> {
 }
 
 #[async_trait]
-impl EditSource for Changes<'_, '_> {
+impl EditSource for Changes<'_, '_, '_> {
     async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
         while let Some(item) = self.diff.next().await? {
             let (base, mut source) = (item.left, item.right);
@@ -154,6 +160,7 @@ impl EditSource for Changes<'_, '_> {
                 (Some(_), Some(_)) => self.counts.changed += 1,
                 (None, _) => self.counts.removed += 1,
             }
+            (self.changed)(&item.key);
             return Ok(Some(Edit { key: item.key.into(), value: source }));
         }
         Ok(None)

@@ -161,6 +161,7 @@ proptest! {
         left in proptest::collection::btree_map(key(), value(), 0..150),
         edits in proptest::collection::btree_map(key(), proptest::option::of(value()), 0..40),
         from in key(),
+        end in key(),
     ) {
         block_on(async {
             let store = MemNodeStore::new();
@@ -174,18 +175,19 @@ proptest! {
                 .filter(|key| left.get(key) != right.get(key))
                 .map(|key| (key.clone(), left.get(&key).cloned(), right.get(&key).cloned()))
                 .collect();
-            for seek in [None, Some(&from)] {
-                let mut diff = Diff::new(store.clone(), left_root, right_root);
+            for (seek, until) in [(None, None), (Some(&from), None), (None, Some(&end)), (Some(&from), Some(&end))] {
+                let mut diff = Diff::new(store.clone(), left_root, right_root).until(until.cloned());
                 if let Some(from) = seek {
-                    diff.seek(from).await.unwrap();
+                    diff.seek(from);
                 }
                 let mut got = Vec::new();
                 while let Some(item) = diff.next().await.unwrap() {
                     got.push((item.key, item.left.map(|v| v.to_vec()), item.right.map(|v| v.to_vec())));
                 }
-                let wanted: Vec<_> =
-                    expected.iter().filter(|(key, ..)| seek.is_none_or(|from| key >= from)).cloned().collect();
+                let within = |key| seek.is_none_or(|from| key >= from) && until.is_none_or(|end| key < end);
+                let wanted: Vec<_> = expected.iter().filter(|(key, ..)| within(key)).cloned().collect();
                 assert_eq!(got, wanted);
+                assert_eq!(diff.next().await.unwrap(), None, "what ended begins again");
             }
         });
     }
@@ -277,7 +279,9 @@ async fn merge_maps(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, 
         Resolution::Value(_) => Resolution::Value(sides.base.map(Bytes::copy_from_slice)),
         strategy => strategy.clone(),
     };
-    let merged = merge(store.clone(), roots, &FirstByte, &mut resolve).await.unwrap();
+    let mut told = Vec::new();
+    let changed = &mut |key: &[u8]| told.push(key.to_vec());
+    let merged = merge(store.clone(), roots, &FirstByte, &mut resolve, changed).await.unwrap();
     if merged.conflicts > 0 {
         return Err(merged.conflicts);
     }
@@ -289,6 +293,13 @@ async fn merge_maps(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, 
     assert_eq!(merged.added, count(&|old, new| old.is_none() && new.is_some()));
     assert_eq!(merged.removed, count(&|old, new| old.is_some() && new.is_none()));
     assert_eq!(merged.root, scratch(&store, Rule::FORMAT, &map).await);
+    let all: std::collections::BTreeSet<_> = map.keys().chain(trees.destination.keys()).cloned().collect();
+    let differs = |key: &Vec<u8>| match (trees.destination.get(key), map.get(key)) {
+        (None, None) => false,
+        (Some(old), Some(new)) => old.first() != new.first(),
+        _ => true,
+    };
+    assert_eq!(told, all.into_iter().filter(differs).collect::<Vec<_>>());
     Ok(map)
 }
 
@@ -385,6 +396,33 @@ fn a_diff_of_one_change_loads_two_paths() {
         assert_eq!(diff.next().await.unwrap().unwrap().key, key);
         assert_eq!(diff.next().await.unwrap(), None);
         assert!(store.loads() - before <= 6, "{} loads", store.loads() - before);
+    });
+}
+
+#[test]
+fn a_diff_of_a_range_loads_only_the_way_to_it() {
+    block_on(async {
+        let store = MemNodeStore::new();
+        let map = large(60_000);
+        let left = scratch(&store, Rule::FORMAT, &map).await;
+        let keys: Vec<_> = map.keys().collect();
+        let edits = [100, 59_000].map(|n| (keys[n].clone(), None));
+        let right = apply(&store, Rule::FORMAT, &left, &Edits::from(edits)).await;
+        let height = u64::from(store.load(&left).await.unwrap().level());
+        let loads = async |from: &[u8], end: Vec<u8>| {
+            let before = store.loads();
+            let mut diff = Diff::new(store.clone(), left, right).until(Some(end));
+            diff.seek(from);
+            let found = diff.next().await.unwrap().is_some();
+            assert_eq!(diff.next().await.unwrap(), None);
+            (found, store.loads() - before)
+        };
+        let point = async |key: &[u8]| loads(key, [key, &[0]].concat()).await;
+        // Where the trees share a node, not even that is loaded: the two roots tell.
+        assert_eq!(point(keys[30_000]).await, (false, 2));
+        assert_eq!(loads(keys[20_000], keys[40_000].clone()).await, (false, 2));
+        assert_eq!(point(keys[100]).await, (true, 2 * (height + 1)));
+        assert_eq!(point(keys[101]).await, (false, 2 * (height + 1)));
     });
 }
 
