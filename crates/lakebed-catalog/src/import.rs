@@ -14,6 +14,7 @@ use lakebed_kv::KeyRange;
 use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
 
 use crate::catalog::Inner;
+use crate::changed_paths::{ChangedPaths, Noted};
 use crate::commits::{COMMIT_VERSION, millis_of};
 use crate::merges::STRATEGY_KEY;
 use crate::publish::{MOVE_ATTEMPTS, Publication, Published};
@@ -178,12 +179,14 @@ impl Inner {
             let (cut, head) = self.clean_cut(repository, branch, &what).await?;
             let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
             let nodes = self.nodes(repository);
-            let mut replace = Replace {
+            let mut changed = ChangedPaths::default();
+            let source = Replace {
                 head: Cursor::new(nodes.clone(), base),
                 run: run.cursor(),
                 covered: &covered,
                 begun: false,
             };
+            let mut replace = Noted { source, changed: &mut changed };
             let root = lakebed_tree::edit(&*nodes, &base, &mut replace).await?.root;
             nodes.flush().await?;
             let commit = self.import_commit(request, &head, root);
@@ -192,6 +195,7 @@ impl Inner {
                 run: &cut.sealed,
                 commit: Some(&commit),
                 head: commit.id,
+                changed_paths: changed.filter(),
                 operation: "import",
                 // As a merge, an import is a way by which a protected branch is changed.
                 protected_refused: false,
