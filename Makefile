@@ -82,6 +82,6 @@ licences: ## Licences of all dependencies against deny.toml
 
 .PHONY: bench
 bench: build ## Micro benchmarks, then what each operation costs the server (bench/README.md)
-	cargo bench -p lakebed-tree -p lakebed-kv
+	cargo bench -p lakebed-tree -p lakebed-kv -p lakebed-catalog
 	cargo build --release -p lakebed-bench
 	target/release/lakebed-bench
