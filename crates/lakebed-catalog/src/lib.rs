@@ -16,6 +16,8 @@ mod branches;
 mod bucket;
 mod catalog;
 mod client_uploads;
+mod collection;
+mod collection_staged;
 mod commit_log;
 mod commits;
 mod completion;
@@ -59,6 +61,8 @@ mod working;
 
 pub use catalog::{Catalog, CatalogConfig};
 pub use client_uploads::ClientUpload;
+pub use collection::RetentionRules;
+pub use collection_staged::StagedAddresses;
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use records::{

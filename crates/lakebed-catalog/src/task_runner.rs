@@ -17,7 +17,7 @@ use crate::publish::MOVE_ATTEMPTS;
 use crate::staging::Along;
 use crate::tasks::{End, Finish, expired};
 use crate::working::busy;
-use crate::{Catalog, CatalogError, ErrorKind, Repository, TaskKind, TaskResult, keys, wire};
+use crate::{Catalog, CatalogError, ErrorKind, Repository, TaskKind, TaskResult, TaskState, keys, wire};
 
 /// Tasks at work at once.
 const MOST_RUNNING: usize = 8;
@@ -199,6 +199,23 @@ impl Catalog {
             }
         }
         Err(busy("submit a task"))
+    }
+
+    /// What a submitted task made, once it has ended.
+    pub(crate) async fn wait_for(
+        &self,
+        repository: &RepositoryId,
+        kind: TaskKind,
+        submitted: Submitted,
+    ) -> Result<TaskResult, CatalogError> {
+        let Submitted { id, ended } = submitted;
+        // Resolves to an error when the work has ended: its sender is dropped then.
+        let _ = ended.await;
+        match self.task(repository, kind, &id.to_string()).await?.state {
+            TaskState::Done(result) => Ok(result),
+            TaskState::Failed { kind, message } => Err(CatalogError::refused(kind, message)),
+            TaskState::Running => Err(busy("a task: its outcome is unknown")),
+        }
     }
 
     fn begin<W, F>(&self, place: Registered, work: W) -> oneshot::Receiver<()>
