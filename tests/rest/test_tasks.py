@@ -139,3 +139,31 @@ def test_a_repository_is_made_from_its_bucket_alone(tmp_path):
         assert "error" not in done, done
         assert [server.rest("GET", f"/repositories/lake/{what}") for what in lists] == before
         assert server.rest("GET", "/repositories/lake/refs/v1.0/objects", path="a")[1] == b"hello"
+
+
+def test_lists_for_a_collector(server, repo):
+    upload(server, repo, "a")
+    first = commit(server, repo, {"message": "m"})["result"]
+    at = f"/repositories/{repo}/gc/prepare_commits"
+    assert server.rest("POST", at)[0] == 404, "no rules"
+    rules = {"default_retention_days": 1, "branches": [{"branch_id": "main", "retention_days": 7}]}
+    server.rest("PUT", f"/repositories/{repo}/settings/gc_rules", rules)
+    status, prepared = server.rest("POST", at)
+    assert status == 201 and set(prepared) == {"run_id", "gc_commits_location", "gc_addresses_location"}, prepared
+    file = server.directory / "data" / prepared["gc_commits_location"].removeprefix("local://")
+    lines = file.read_text().splitlines()
+    assert lines[0] == "commit_id,metarange_id" and f"{first['id']},{first['meta_range_id']}" in lines
+    status, task = server.rest("POST", f"{at}/async")
+    assert status == 202
+    done = until(server, f"{at}/status", "completed", id=task["id"])
+    assert done["task_id"] == task["id"] and set(done["result"]) == set(prepared) and "status_code" not in done
+    at = f"/repositories/{repo}/gc/prepare_uncommited"
+    assert server.rest("POST", at, {})[1]["gc_uncommitted_location"] == ""
+    upload(server, repo, "b")
+    status, page = server.rest("POST", at)
+    assert status == 201 and "continuation_token" not in page
+    staged = server.rest("GET", f"/repositories/{repo}/refs/main/objects/stat", path="b")[1]["physical_address"]
+    directory = server.directory / "data" / page["gc_uncommitted_location"].removeprefix("local://")
+    listed = [line for file in directory.iterdir() for line in file.read_text().splitlines()[1:]]
+    assert [f"local://{repo}/{address}" for address in listed] == [staged]
+    assert server.rest("POST", at, {"continuation_token": "../.."})[0] == 400

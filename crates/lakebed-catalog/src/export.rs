@@ -115,6 +115,11 @@ impl Catalog {
             let mut unfinished = Unfinished { exports, id: Some(&id) };
             match self.inner.export(&id).await {
                 Ok(()) => unfinished.id = None,
+                // Its namespace may be another's, and closed to us.
+                Err(error) if self.repository(&id).await.is_ok_and(|repository| repository.read_only) => {
+                    tracing::debug!(%error, repository = %id, "a read-only repository was not exported");
+                    unfinished.id = None;
+                }
                 Err(error) => {
                     tracing::warn!(%error, repository = %id, "exporting refs failed; trying again");
                 }

@@ -18,6 +18,8 @@ mod bucket;
 mod catalog;
 mod changed_paths;
 mod client_uploads;
+mod collection;
+mod collection_staged;
 mod commit_log;
 mod commits;
 mod completion;
@@ -61,6 +63,8 @@ mod working;
 
 pub use catalog::{Catalog, CatalogConfig};
 pub use client_uploads::ClientUpload;
+pub use collection::RetentionRules;
+pub use collection_staged::StagedAddresses;
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use records::{

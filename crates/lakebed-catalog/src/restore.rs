@@ -19,7 +19,7 @@ use crate::staging::Along;
 use crate::task_runner::{Live, NewTask, Submitted};
 use crate::tasks::expired;
 use crate::working::busy;
-use crate::{Catalog, CatalogError, ErrorKind, Repository, TaskKind, TaskResult, TaskState, keys, wire};
+use crate::{Catalog, CatalogError, ErrorKind, Repository, TaskKind, TaskResult, keys, wire};
 
 /// What a repository is restored from.
 #[derive(Clone, Debug)]
@@ -75,14 +75,8 @@ impl Catalog {
         repository: &RepositoryId,
         request: RestoreRequest,
     ) -> Result<(), CatalogError> {
-        let Submitted { id, ended } = self.begin_restore(repository, request).await?;
-        // Resolves to an error when the work has ended: its sender is dropped then.
-        let _ = ended.await;
-        match self.task(repository, TaskKind::Restore, &id.to_string()).await?.state {
-            TaskState::Done(_) => Ok(()),
-            TaskState::Failed { kind, message } => Err(CatalogError::refused(kind, message)),
-            TaskState::Running => Err(busy("restore: its outcome is unknown")),
-        }
+        let submitted = self.begin_restore(repository, request).await?;
+        self.wait_for(repository, TaskKind::Restore, submitted).await.map(drop)
     }
 
     async fn begin_restore(

@@ -17,9 +17,10 @@ use crate::publish::MOVE_ATTEMPTS;
 use crate::staging::Along;
 use crate::tasks::{End, Finish, expired};
 use crate::working::busy;
-use crate::{Catalog, CatalogError, ErrorKind, Repository, TaskKind, TaskResult, keys, wire};
+use crate::{Catalog, CatalogError, ErrorKind, Repository, TaskKind, TaskResult, TaskState, keys, wire};
 
-/// Tasks at work at once.
+/// Tasks at work at once, of each of two sorts: commits and merges, which are short, do not wait for those that go
+/// through a whole repository or bucket.
 const MOST_RUNNING: usize = 8;
 
 /// Tasks of this server that have not ended, those waiting included; over it a submission is refused (429).
@@ -34,7 +35,8 @@ const PAGE: usize = 256;
 /// The tasks of this life of this server.
 pub(crate) struct Tasks {
     pub(crate) owner: Incarnation,
-    slots: Arc<Semaphore>,
+    short: Arc<Semaphore>,
+    long: Arc<Semaphore>,
     live: Mutex<HashMap<Bytes, Arc<Live>>>,
     closing: AtomicBool,
     /// Rung whenever a task ends.
@@ -64,10 +66,19 @@ impl Tasks {
     pub(crate) fn new(entropy: &dyn Entropy) -> Self {
         Self {
             owner: Incarnation::random(entropy),
-            slots: Arc::new(Semaphore::new(MOST_RUNNING)),
+            short: Arc::new(Semaphore::new(MOST_RUNNING)),
+            long: Arc::new(Semaphore::new(MOST_RUNNING)),
             live: Mutex::default(),
             closing: AtomicBool::new(false),
             ended: Notify::new(),
+        }
+    }
+
+    /// Where tasks of a kind wait for their turn.
+    fn slots(&self, kind: TaskKind) -> &Arc<Semaphore> {
+        match kind {
+            TaskKind::Commit | TaskKind::Merge => &self.short,
+            TaskKind::Dump | TaskKind::Restore | TaskKind::Import | TaskKind::PrepareCommits => &self.long,
         }
     }
 
@@ -187,11 +198,11 @@ impl Catalog {
             transaction.checks.extend(new.along.checks);
             transaction.writes.extend(new.along.writes);
             match inner.kv.transact(transaction).await? {
-                Outcome::Done(_) => return Ok(Submitted { id, ended: self.begin(place, work) }),
+                Outcome::Done(_) => return Ok(Submitted { id, ended: self.begin(new.kind, place, work) }),
                 Outcome::Refused(_) => {}
                 Outcome::Unknown => {
                     if inner.kv.get(&key).await?.is_some() {
-                        return Ok(Submitted { id, ended: self.begin(place, work) });
+                        return Ok(Submitted { id, ended: self.begin(new.kind, place, work) });
                     }
                     // It may still happen; a task without a heartbeat then expires.
                     return Err(busy("submit a task: its outcome is unknown"));
@@ -201,7 +212,24 @@ impl Catalog {
         Err(busy("submit a task"))
     }
 
-    fn begin<W, F>(&self, place: Registered, work: W) -> oneshot::Receiver<()>
+    /// What a submitted task made, once it has ended.
+    pub(crate) async fn wait_for(
+        &self,
+        repository: &RepositoryId,
+        kind: TaskKind,
+        submitted: Submitted,
+    ) -> Result<TaskResult, CatalogError> {
+        let Submitted { id, ended } = submitted;
+        // Resolves to an error when the work has ended: its sender is dropped then.
+        let _ = ended.await;
+        match self.task(repository, kind, &id.to_string()).await?.state {
+            TaskState::Done(result) => Ok(result),
+            TaskState::Failed { kind, message } => Err(CatalogError::refused(kind, message)),
+            TaskState::Running => Err(busy("a task: its outcome is unknown")),
+        }
+    }
+
+    fn begin<W, F>(&self, kind: TaskKind, place: Registered, work: W) -> oneshot::Receiver<()>
     where
         W: FnOnce(Catalog, Arc<Live>) -> F + Send + 'static,
         F: Future<Output = Result<TaskResult, CatalogError>> + Send,
@@ -212,7 +240,7 @@ impl Catalog {
         let task = tokio::spawn(async move {
             let _ending = ending;
             let place = place;
-            let slots = catalog.inner.tasks.slots.clone();
+            let slots = catalog.inner.tasks.slots(kind).clone();
             // The semaphore is never closed.
             let Ok(_slot) = slots.acquire_owned().await else { return };
             let result = work(catalog.clone(), place.live.clone()).await;

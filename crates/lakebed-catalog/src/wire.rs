@@ -372,6 +372,27 @@ pub(crate) struct ExportManifest {
     pub(crate) exported_ms: i64,
 }
 
+/// Where a page of staged addresses begins.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StagedToken {
+    #[prost(string, tag = "1")]
+    pub(crate) run: String,
+    /// Files of the run so far.
+    #[prost(uint64, tag = "2")]
+    pub(crate) files: u64,
+    /// With a layer: in the middle of this branch. Without: behind it.
+    #[prost(string, tag = "3")]
+    pub(crate) branch: String,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) layer: Vec<u8>,
+    /// Behind this path of the layer; behind this upload.
+    #[prost(bytes = "vec", tag = "5")]
+    pub(crate) path: Vec<u8>,
+    /// All branches are done.
+    #[prost(bool, tag = "6")]
+    pub(crate) in_uploads: bool,
+}
+
 /// Decodes a stored record.
 pub(crate) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, CatalogError> {
     M::decode(bytes).map_err(|_| CatalogError::Damaged { what })

@@ -5,9 +5,9 @@ use crate::access::{
     repository_any, tag,
 };
 use crate::handlers::{
-    background, branches, client_uploads, commits, diffs, dumps, identity as caller, imports, merges,
-    object_reads, object_writes, page, pulls, repositories, server, settings, staging, symlink, tags, trees,
-    unserved, uploads,
+    background, branches, client_uploads, collection, commits, diffs, dumps, identity as caller, imports,
+    merges, object_reads, object_writes, page, pulls, repositories, server, settings, staging, symlink, tags,
+    trees, unserved, uploads,
 };
 use crate::operation::{Operation, delete, get, head, patch, post, put};
 use crate::service::unknown_endpoint;
@@ -602,19 +602,19 @@ fn of_tasks() -> Vec<Operation> {
         post("prepareGarbageCollectionCommits", repo!("/gc/prepare_commits"))
             .requires(repository(PREPARE))
             .bare()
-            .does(unserved::prepare_commits),
+            .does(collection::prepare_commits),
         post("prepareGarbageCollectionCommitsAsync", repo!("/gc/prepare_commits/async"))
             .requires(repository(PREPARE))
             .bare()
-            .does(unserved::prepare_commits),
+            .does(collection::submit_prepare_commits),
         get("prepareGarbageCollectionCommitsStatus", repo!("/gc/prepare_commits/status"))
             .requires(repository(PREPARE))
-            .query(unserved::task_by_id)
-            .does(unserved::unknown_task),
+            .query(collection::task_id)
+            .does(collection::prepare_commits_status),
         post("prepareGarbageCollectionUncommitted", repo!("/gc/prepare_uncommited"))
             .requires(repository("retention:PrepareGarbageCollectionUncommitted"))
-            .optional_json(unserved::prepare_uncommitted_input)
-            .does(unserved::prepare_uncommitted),
+            .optional_json(collection::uncommitted_input)
+            .does(collection::prepare_uncommitted),
         get("listRepositoryRuns", repo!("/actions/runs"))
             .requires(repository("ci:ReadAction"))
             .query(unserved::runs_input)

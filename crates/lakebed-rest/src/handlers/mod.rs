@@ -3,6 +3,7 @@
 pub(crate) mod background;
 pub(crate) mod branches;
 pub(crate) mod client_uploads;
+pub(crate) mod collection;
 pub(crate) mod commits;
 pub(crate) mod diffs;
 pub(crate) mod dumps;

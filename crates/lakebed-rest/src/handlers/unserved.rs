@@ -9,7 +9,7 @@ use lakebed_api::{
 };
 use lakebed_catalog::PageRequest;
 
-use super::{page, settings};
+use super::page;
 use crate::call::Call;
 use crate::error::RestError;
 use crate::reply::{self, Reply};
@@ -102,34 +102,6 @@ pub(crate) fn sts_login_input(_: &Call, login: StsAuthRequest) -> Result<StsAuth
 /// Nobody is signed in through an identity provider here; the provider's redirect finds an empty page.
 pub(crate) async fn oidc_callback(_: Call, (): ()) -> Reply {
     Ok(reply::empty(StatusCode::OK))
-}
-
-// Tasks that are not served yet
-
-pub(crate) fn task_by_id(call: &Call) -> Result<String, RestError> {
-    call.query().required("id")
-}
-
-/// No task was ever started.
-pub(crate) async fn unknown_task(call: Call, _: String) -> Reply {
-    in_repository(&call).await?;
-    Err(RestError::not_found("task not found"))
-}
-
-// Garbage collection
-
-pub(crate) async fn prepare_commits(call: Call, (): ()) -> Reply {
-    settings::rules_of(&call, &call.repository()?).await?;
-    not_yet("preparing garbage collection")
-}
-
-pub(crate) fn prepare_uncommitted_input(_: &Call, _: Option<serde_json::Value>) -> Result<(), RestError> {
-    Ok(())
-}
-
-pub(crate) async fn prepare_uncommitted(call: Call, (): ()) -> Reply {
-    in_repository(&call).await?;
-    not_yet("preparing garbage collection")
 }
 
 // Hooks
