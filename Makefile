@@ -37,7 +37,7 @@ test-golden: build venvs ## Recorded conversations and the acceptance scripts of
 .PHONY: test-clients
 test-clients: build venvs ## Published clients, unmodified, against the built server
 	scripts/need.sh rclone=rclone
-	$(PYTEST) tests/clients/today tests/s3
+	$(PYTEST) tests/clients/today tests/s3 tests/description
 	.venv/s3_tools/bin/python -m pytest -q -p no:cacheprovider tests/clients/s3_tools
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic

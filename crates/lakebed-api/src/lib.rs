@@ -10,11 +10,13 @@
 //! assert!(serde_json::from_str::<lakebed_api::BranchCreation>(r#"{"name":"dev"}"#).is_err());
 //! ```
 
+mod actions;
 mod auth;
 mod branches;
 mod commits;
 mod config;
 mod diffs;
+mod iceberg;
 mod merges;
 mod objects;
 mod pages;
@@ -23,20 +25,25 @@ mod repositories;
 mod settings;
 mod staging;
 mod statistics;
+mod tasks;
 
+pub use actions::{ActionRun, HookRun, RunStatus};
 pub use auth::{
-    AccessKeyCredentials, Acl, AuthCapabilities, AuthenticationToken, CommPrefsInput, CredentialsWithSecret,
-    CurrentUser, Effect, ExternalLoginInformation, ExternalPrincipalCreation, GroupCreation, LoginConfig,
-    LoginInformation, Policy, Setup, SetupState, Statement, StsAuthRequest, User, UserCreation,
+    AccessKeyCredentials, Acl, AuthCapabilities, AuthenticationToken, CommPrefsInput, Credentials,
+    CredentialsWithSecret, CurrentUser, Effect, ErrorNoAcl, ExternalLoginInformation, ExternalPrincipal,
+    ExternalPrincipalCreation, Group, GroupCreation, LoginConfig, LoginInformation, Policy, Setup,
+    SetupState, Statement, StsAuthRequest, User, UserCreation,
 };
 pub use branches::{BranchCreation, Ref, ResetCreation, ResetType, TagCreation};
 pub use commits::{
     CherryPickCreation, Commit, CommitCreation, CommitOverrides, CommitRecordCreation, RevertCreation,
 };
 pub use config::{
-    CapabilitiesConfig, Config, GarbageCollectionConfig, StorageConfig, UiConfig, VersionConfig,
+    CapabilitiesConfig, Config, CustomViewer, GarbageCollectionConfig, License, StorageConfig, UiConfig,
+    VersionConfig,
 };
 pub use diffs::{Diff, DiffObjectStat, DiffType, PathType};
+pub use iceberg::{IcebergLocalTable, IcebergPullRequest, IcebergPushRequest, IcebergRemoteTable};
 pub use merges::{FindMergeBaseResult, Merge, MergeResult, MergeSummary};
 pub use objects::{
     ObjectCopyCreation, ObjectError, ObjectErrorList, ObjectStageCreation, ObjectStats, PathList, StorageUri,
@@ -52,10 +59,14 @@ pub use repositories::{
 };
 pub use settings::{BranchProtectionRule, GarbageCollectionRule, GarbageCollectionRules};
 pub use staging::{
-    AbortPresignMultipartUpload, CompletePresignMultipartUpload, CopyPartSource, StagingLocation,
-    StagingMetadata, UploadPart, UploadPartCopyFrom, UploadPartFrom,
+    AbortPresignMultipartUpload, CompletePresignMultipartUpload, CopyPartSource, PresignMultipartUpload,
+    StagingLocation, StagingMetadata, UploadPart, UploadPartCopyFrom, UploadPartFrom, UploadTo,
 };
 pub use statistics::{InstallationUsageReport, StatsEvent, StatsEventsList, UsageReport};
+pub use tasks::{
+    AsyncTaskStatus, GarbageCollectionPrepareResponse, ImportStatus, PrepareGCUncommittedRequest,
+    PrepareGCUncommittedResponse, RefsDump, RepositoryDumpStatus, RepositoryRestoreStatus, TaskInfo,
+};
 
 /// String to string, sorted, as user metadata and commit metadata travel.
 pub type Metadata = std::collections::BTreeMap<String, String>;

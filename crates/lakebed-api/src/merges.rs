@@ -1,11 +1,12 @@
 //! Merge and merge base.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Metadata, nullable};
 
 /// A merge to be; every field is optional.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Merge {
     /// Message; empty = `Merge '<source>' into '<destination>'`.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
@@ -28,7 +29,7 @@ pub struct Merge {
 }
 
 /// What a merge made; on a conflict the reference is empty and there is a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergeResult {
     /// The merge commit.
     pub reference: String,
@@ -41,7 +42,7 @@ pub struct MergeResult {
 }
 
 /// Paths a merge changed on its destination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergeSummary {
     /// New.
     pub added: u64,
@@ -54,7 +55,7 @@ pub struct MergeSummary {
 }
 
 /// A merge base. The names are swapped on the wire: `source_commit_id` is the *destination*'s commit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FindMergeBaseResult {
     /// The best common ancestor; empty if there is none.
     pub base_commit_id: String,

@@ -1,16 +1,18 @@
 //! Settings of a repository: branch protection, collection rules.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A pattern whose branches are protected.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BranchProtectionRule {
     /// Glob with `*` and `?`; not empty.
+    #[schemars(length(min = 1))]
     pub pattern: String,
 }
 
 /// How long one branch keeps what it no longer shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GarbageCollectionRule {
     /// The branch.
     pub branch_id: String,
@@ -19,7 +21,7 @@ pub struct GarbageCollectionRule {
 }
 
 /// How long branches keep what they no longer show.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GarbageCollectionRules {
     /// One rule for each branch that differs.
     pub branches: Vec<GarbageCollectionRule>,

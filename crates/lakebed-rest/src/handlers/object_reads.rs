@@ -19,6 +19,8 @@ const NO_PRESIGN: &str = "presigned URLs are not supported by this block store";
 pub(crate) struct Input {
     path: String,
     range: Option<String>,
+    /// The ETag the client knows.
+    known: Option<HeaderValue>,
     presign: bool,
 }
 
@@ -29,12 +31,14 @@ impl Input {
 }
 
 pub(crate) fn input(call: &Call) -> Result<Input, RestError> {
-    Ok(Input { presign: call.query().flag("presign")?, ..head_input(call)? })
+    let input = head_input(call)?;
+    let known = call.header(&header::IF_NONE_MATCH).cloned();
+    Ok(Input { presign: call.query().flag("presign")?, known, ..input })
 }
 
 /// A HEAD does not look at `presign`.
 pub(crate) fn head_input(call: &Call) -> Result<Input, RestError> {
-    let range = match call.headers().get(header::RANGE) {
+    let range = match call.header(&header::RANGE) {
         None => None,
         Some(value) => {
             let text = value.to_str().unwrap_or_default();
@@ -42,7 +46,7 @@ pub(crate) fn head_input(call: &Call) -> Result<Input, RestError> {
             Some(text.to_owned())
         }
     };
-    Ok(Input { path: call.query().required("path")?, range, presign: false })
+    Ok(Input { path: call.query().required("path")?, range, known: None, presign: false })
 }
 
 async fn find(call: &Call, path: &str) -> Result<(RepositoryId, ObjectPath, EntryBytes), RestError> {
@@ -87,7 +91,7 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
         return Err(RestError::bad_request(NO_PRESIGN));
     }
     let mut headers = common_headers(&entry);
-    if call.headers().get(header::IF_NONE_MATCH).is_some_and(|sent| Some(sent) == headers.get(header::ETAG)) {
+    if input.known.is_some() && input.known.as_ref() == headers.get(header::ETAG) {
         return Ok(reply::empty(StatusCode::NOT_MODIFIED));
     }
     headers.insert(header::CONTENT_DISPOSITION, disposition::header(entry.content_type(), path.as_str()));
@@ -273,7 +277,7 @@ pub(crate) fn precondition_header<'a>(
     call: &'a Call,
     name: &HeaderName,
 ) -> Result<Option<&'a HeaderValue>, RestError> {
-    match call.headers().get(name) {
+    match call.header(name) {
         Some(value) if value.is_empty() => Err(RestError::bad_request(format!(
             "parameter \"{name}\" in header has an error: empty value is not allowed"
         ))),
