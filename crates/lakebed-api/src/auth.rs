@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::nullable;
+use crate::objects_only::{objects, optional_object};
 
 /// A key pair of the caller's choice.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +25,7 @@ pub struct Setup {
     /// Their id.
     pub username: String,
     /// Their keys; fresh ones if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub key: Option<AccessKeyCredentials>,
     /// Their e-mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -279,6 +280,7 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_date: Option<i64>,
     /// Its rules; at least one.
+    #[serde(deserialize_with = "objects")]
     #[schemars(length(min = 1))]
     pub statement: Vec<Statement>,
 }

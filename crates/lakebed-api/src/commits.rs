@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::objects_only::optional_object;
 use crate::{Metadata, nullable};
 
 /// A commit.
@@ -98,7 +99,7 @@ pub struct RevertCreation {
     #[serde(rename = "ref")]
     pub reference: String,
     /// Replaces the defaults.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub commit_overrides: Option<CommitOverrides>,
     /// 0, or the 1-based parent of a merge commit.
     pub parent_number: i64,
@@ -120,7 +121,7 @@ pub struct CherryPickCreation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_number: Option<i64>,
     /// Replaces the defaults.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub commit_overrides: Option<CommitOverrides>,
     /// Write although the repository is read-only.
     #[serde(default, deserialize_with = "nullable")]

@@ -19,6 +19,7 @@ mod diffs;
 mod iceberg;
 mod merges;
 mod objects;
+mod objects_only;
 mod pages;
 mod pulls;
 mod repositories;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::objects_only::{object, objects};
 use crate::{CommitCreation, Metadata, nullable};
 
 /// A repository.
@@ -104,8 +105,10 @@ pub struct ImportLocation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportCreation {
     /// The sources.
+    #[serde(deserialize_with = "objects")]
     pub paths: Vec<ImportLocation>,
     /// The commit it ends with.
+    #[serde(deserialize_with = "object")]
     pub commit: CommitCreation,
     /// Write although the repository is read-only.
     #[serde(default, deserialize_with = "nullable")]

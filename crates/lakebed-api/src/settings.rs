@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::objects_only::objects;
+
 /// A pattern whose branches are protected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BranchProtectionRule {
@@ -24,6 +26,7 @@ pub struct GarbageCollectionRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GarbageCollectionRules {
     /// One rule for each branch that differs.
+    #[serde(deserialize_with = "objects")]
     pub branches: Vec<GarbageCollectionRule>,
     /// Days for all others.
     pub default_retention_days: i64,

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::objects_only::{object, objects};
 use crate::{Metadata, nullable};
 
 /// Where a client may write an object's bytes.
@@ -27,6 +28,7 @@ pub struct StagingLocation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StagingMetadata {
     /// Where.
+    #[serde(deserialize_with = "object")]
     pub staging: StagingLocation,
     /// ETag; quotes and blanks around it are dropped.
     pub checksum: String,
@@ -104,6 +106,7 @@ pub struct UploadPartCopyFrom {
     /// The upload's address.
     pub physical_address: String,
     /// What to copy.
+    #[serde(deserialize_with = "object")]
     pub copy_source: CopyPartSource,
 }
 
@@ -113,6 +116,7 @@ pub struct CompletePresignMultipartUpload {
     /// The upload's address.
     pub physical_address: String,
     /// Its parts in order.
+    #[serde(deserialize_with = "objects")]
     pub parts: Vec<UploadPart>,
     /// User metadata.
     #[serde(default, deserialize_with = "nullable")]

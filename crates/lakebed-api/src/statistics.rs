@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::objects_only::objects;
+
 /// One kind of event and how often it happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatsEvent {
@@ -21,6 +23,7 @@ pub struct StatsEvent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatsEventsList {
     /// The events.
+    #[serde(deserialize_with = "objects")]
     pub events: Vec<StatsEvent>,
 }
 

@@ -16,7 +16,6 @@ use crate::access::{self, Access, Requirement};
 use crate::authenticate::{self, Identity};
 use crate::call::Call;
 use crate::description::operation::{JsonBody, schema_of};
-use crate::description::parameters::Place;
 use crate::description::{self, Described};
 use crate::error::RestError;
 use crate::json;
@@ -56,9 +55,9 @@ impl Operation {
         self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
     }
 
-    /// True if it looks at the query.
-    pub(crate) fn takes_query(&self) -> bool {
-        self.described.parameters.iter().any(|parameter| parameter.place == Place::Query)
+    /// True if it has parameters besides those in its path.
+    pub(crate) fn takes_parameters(&self) -> bool {
+        self.described.parameters.iter().any(|parameter| !parameter.is_in_path())
     }
 }
 

@@ -115,13 +115,15 @@ fn show(operation: &Operation, described: &Described, generator: &mut SchemaGene
         "responses": answers(operation, described, generator),
     });
     let mut text = described.text.to_owned();
-    if let Some(more) = match described.served {
+    if let Some((more, answers)) = match described.served {
         Served::Yes => None,
-        Served::NotYet => Some("This server does not do it yet: it checks the request and answers 501."),
-        Served::No => Some("This server does not serve it: an unknown endpoint, 404."),
+        Served::NotYet => {
+            Some(("This server does not do it yet: it checks the request and answers 501.", 501))
+        }
+        Served::No => Some(("This server does not serve it: an unknown endpoint, 404.", 404)),
     } {
         text = if text.is_empty() { more.to_owned() } else { format!("{text}\n\n{more}") };
-        shown["x-lakebed"] = json!({"served": false});
+        shown["x-lakebed"] = json!({"served": false, "answers": answers});
     }
     if !text.is_empty() {
         shown["description"] = json!(text);
@@ -218,8 +220,8 @@ fn answers(operation: &Operation, described: &Described, generator: &mut SchemaG
 
 fn refusal(status: u16, operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let mut content = json!({"application/json": {"schema": error_schema(generator)}});
-    if status == 400 && operation.takes_query() {
-        // A single value given twice, and an empty number, boolean or word.
+    if status == 400 && operation.takes_parameters() {
+        // A single value given twice, and an empty number, boolean, word or header.
         content["text/plain"] = json!({"schema": {"type": "string"}});
     }
     json!({"description": prose::refusal(status), "content": content})

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use lakebed_api::UnderlyingObjectProperties;
+use lakebed_blocks::BlockError;
 use lakebed_catalog::{CatalogError, EntryBytes, EntryView, ErrorKind, ListRequest, ListedObject};
 use lakebed_core::{ObjectPath, RefExpr, RepositoryId};
 
@@ -212,13 +213,14 @@ pub(crate) async fn underlying_properties(call: Call, path: String) -> Reply {
     let (repository, _, entry) = find(&call, &path).await?;
     let namespace = call.catalog().repository(&repository).await?;
     let address = view(&entry)?.full_address(&namespace.storage_namespace);
-    // The recorded server takes missing bytes for a fault of its own here, and clients see that.
-    call.catalog()
-        .blocks()
-        .head(&address)
-        .await
-        .map_err(|error| RestError::internal("underlying properties", &error))?;
-    reply::ok(&UnderlyingObjectProperties::default())
+    match call.catalog().blocks().head(&address).await {
+        Ok(_) => reply::ok(&UnderlyingObjectProperties::default()),
+        // Also an address that a client registered and this store has no place for.
+        Err(BlockError::NotFound(_) | BlockError::Refused { .. }) => {
+            Err(RestError::new(StatusCode::GONE, "No data"))
+        }
+        Err(error) => Err(RestError::internal("underlying properties", &error)),
+    }
 }
 
 /// The object's path alone.

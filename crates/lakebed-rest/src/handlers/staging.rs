@@ -40,11 +40,8 @@ pub(crate) async fn get_address(call: Call, input: Address) -> Reply {
     let _: ObjectPath = input.path.parse()?;
     let address = call.catalog().issue_address(&call.repository()?).await?;
     if input.presign {
-        // The recorded server takes this for its own fault; clients are told beforehand, in the configuration.
-        return Err(RestError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "presigned URLs are not supported by this block store",
-        ));
+        // Clients are told beforehand, in the configuration.
+        return Err(RestError::bad_request("presigned URLs are not supported by this block store"));
     }
     reply::ok(&StagingLocation {
         physical_address: Some(address),

@@ -62,7 +62,8 @@ pub(super) const OPERATIONS: &[Described] = &[
         .refuses(&[410]),
     op("getUnderlyingProperties", TAG, "What the block store says of an object")
         .takes(&[OBJECT_PATH])
-        .answers(&[json::<UnderlyingObjectProperties>(200, "Its storage class.")]),
+        .answers(&[json::<UnderlyingObjectProperties>(200, "Its storage class.")])
+        .refuses(&[410]),
     op("listObjects", TAG, "List objects")
         .says("By path, as bytes compare. With a delimiter, what is behind its next occurrence folds together.")
         .takes(&[USER_METADATA, PRESIGN, AFTER, AMOUNT, DELIMITER, PREFIX])
@@ -99,10 +100,13 @@ pub(super) const OPERATIONS: &[Described] = &[
         .says("From any ref of the repository, with its metadata.")
         .takes(&[DESTINATION])
         .answers(&[json::<ObjectStats>(201, "What is known of the copy.")])
-        .refuses(&[501]),
+        .refuses(&[410, 501]),
     op("updateObjectUserMetadata", &["objects", "experimental"], "Replace an object's metadata")
         .takes(&[OBJECT_PATH])
-        .answers(&[empty(201, "Replaced.")]),
+        .answers(&[
+            empty(204, "Replaced."),
+            empty(201, "Replaced: described so; this server answers 204, as lakeFS does."),
+        ]),
     op("uploadObjectPreflight", INTERNAL, "May I write this object?")
         .says("Asks for the permission alone, not for the branch.")
         .takes(&[OBJECT_PATH])

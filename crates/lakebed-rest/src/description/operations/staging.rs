@@ -16,8 +16,7 @@ pub(super) const OPERATIONS: &[Described] = &[
     op("getPhysicalAddress", TAG, "An address to write an object to")
         .says("The client writes the bytes there itself, and then links them.")
         .takes(&[OBJECT_PATH, PRESIGN])
-        .answers(&[json::<StagingLocation>(200, "A fresh address, signed.")])
-        .refuses(&[500]),
+        .answers(&[json::<StagingLocation>(200, "A fresh address, signed.")]),
     op("linkPhysicalAddress", TAG, "Link an object that is written")
         .says("Makes what was written to an address of this server an object of the branch, uncommitted.")
         .takes(&[OBJECT_PATH, IF_NONE_MATCH, IF_MATCH.says("Not supported.")])
