@@ -24,7 +24,7 @@ build: ## Build the release binary
 	cargo build --release -p lakebed
 
 .PHONY: test
-test: test-rust test-golden test-clients test-promises ## All tests, installing what they need
+test: test-rust test-golden test-clients test-stores test-promises ## All tests, installing what they need
 
 .PHONY: test-rust
 test-rust: ## The tests of the crates
@@ -43,6 +43,11 @@ test-clients: build venvs ## Published clients, unmodified, against the built se
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 
+.PHONY: test-stores
+test-stores: build venvs ## Object stores: the conformance suite on emulators, and a server over one
+	$(PYTHON) tests/stores/conformance.py
+	$(PYTEST) tests/stores
+
 .PHONY: test-promises
 test-promises: build venvs ## Durability, crashes, memory, hostile input, fuzzing, the peer's losses: the short forms
 	scripts/need.sh strace=strace
@@ -55,7 +60,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 
 .PHONY: test-all
 test-all: test torture ## Everything, the long forms included
-	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation
+	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test tasks_simulation -- --include-ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
 	LAKEBED_FUZZ=1000000 LAKEBED_FUZZ_EXAMPLES=200 LAKEBED_SEED=$$RANDOM $(FUZZ) tests/fuzz
 	$(PYTHON) tests/golden/check.py --all

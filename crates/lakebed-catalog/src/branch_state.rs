@@ -31,6 +31,17 @@ pub(crate) struct Sealed {
     pub(crate) content: Content,
     /// The layers folded into this one: a run of these counts as the run of their inputs.
     pub(crate) inputs: Vec<LayerId>,
+    /// Of the oldest layer: what its head's tree becomes with it.
+    pub(crate) over: Option<Over>,
+}
+
+/// A head's tree with the folded layers laid over it, made so that listings need not step over what is deleted. It
+/// counts while the branch is at this head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Over {
+    pub(crate) head: CommitId,
+    /// New nodes are the layer's, the others the repository's.
+    pub(crate) tree: NodeId,
 }
 
 /// What a sealed layer consists of.
@@ -64,7 +75,7 @@ impl Mask {
 
 impl Sealed {
     pub(crate) fn rows(id: LayerId) -> Self {
-        Self { id, content: Content::Rows, inputs: Vec::new() }
+        Self { id, content: Content::Rows, inputs: Vec::new(), over: None }
     }
 
     /// Whether this layer is `id`, or was folded from it.
@@ -109,6 +120,15 @@ impl BranchState {
         wire::encode(&wire::RefRow { branch: Some(branch), tag: Vec::new() })
     }
 
+    /// The tree that stands for head and oldest layer together, if there is one for this head and nothing above it
+    /// wants to see the head itself.
+    pub(crate) fn over(&self) -> Option<(&LayerId, NodeId)> {
+        let (oldest, above) = self.sealed.split_first()?;
+        let over = oldest.over.filter(|over| over.head == self.head)?;
+        let masked = above.iter().any(|layer| matches!(layer.content, Content::Mask(_)));
+        (!masked).then_some((&oldest.id, over.tree))
+    }
+
     /// Removes the run `folded` of oldest sealed layers, if the sealed layers still start with exactly it.
     /// A layer folded meanwhile counts as its inputs. `None`: they do not.
     pub(crate) fn without_run(&self, run: &[Sealed]) -> Option<Vec<Sealed>> {
@@ -150,7 +170,11 @@ impl Sealed {
             (None, None) => Content::Tree(wire::node_id(&row.tree)?),
         };
         let inputs = row.inputs.iter().map(|id| wire::layer_id(id)).collect::<Result<_, _>>()?;
-        Ok(Self { id: wire::layer_id(&row.id)?, content, inputs })
+        let over = match row.over_head.as_slice() {
+            [] => None,
+            head => Some(Over { head: wire::commit_id(head)?, tree: wire::node_id(&row.over_tree)? }),
+        };
+        Ok(Self { id: wire::layer_id(&row.id)?, content, inputs, over })
     }
 
     fn to_row(&self) -> wire::SealedRow {
@@ -159,6 +183,10 @@ impl Sealed {
             inputs: self.inputs.iter().map(|id| id.as_bytes().to_vec()).collect(),
             ..wire::SealedRow::default()
         };
+        if let Some(over) = &self.over {
+            row.over_head = over.head.as_bytes().to_vec();
+            row.over_tree = over.tree.as_bytes().to_vec();
+        }
         match &self.content {
             Content::Rows => {}
             Content::Tree(root) => row.tree = root.as_bytes().to_vec(),
@@ -198,6 +226,7 @@ mod tests {
             id: LayerId::random(&entropy),
             content: Content::Rows,
             inputs: vec![layers[0].id, layers[1].id],
+            over: None,
         };
         let now = state(vec![folded.clone(), layers[2].clone(), layers[3].clone()]);
         assert_eq!(now.without_run(&layers[..3]).unwrap(), layers[3..]);
@@ -205,6 +234,23 @@ mod tests {
         assert_eq!(now.without_run(&[]).unwrap(), now.sealed);
         assert_eq!(now.remaining_of(&layers[..3]), [folded, layers[2].clone()]);
         assert_eq!(state(vec![layers[1].clone()]).without_run(&layers[..2]), None);
+    }
+
+    #[test]
+    fn a_tree_over_the_head_counts_at_that_head_and_under_no_mask() {
+        let entropy = SeededEntropy::new(5);
+        let head = CommitId::digest(b"h");
+        let over = Some(Over { head, tree: NodeId::digest(b"o") });
+        let oldest = Sealed { over, ..Sealed::rows(LayerId::random(&entropy)) };
+        let above = Sealed::rows(LayerId::random(&entropy));
+        let mask = Sealed { content: Content::Mask(Mask::Path("a".into())), ..above.clone() };
+        let of = |sealed: &[&Sealed]| state(sealed.iter().map(|&layer| layer.clone()).collect());
+        assert_eq!(of(&[&oldest, &above]).over(), Some((&oldest.id, NodeId::digest(b"o"))));
+        assert_eq!(of(&[&oldest, &above, &mask]).over(), None);
+        assert_eq!(of(&[&above]).over(), None);
+        assert_eq!(of(&[]).over(), None);
+        let moved = BranchState { head: CommitId::digest(b"other"), ..of(&[&oldest]) };
+        assert_eq!(moved.over(), None);
     }
 
     #[test]
@@ -216,16 +262,19 @@ mod tests {
                 id: LayerId::random(&entropy),
                 content: Content::Mask(Mask::Prefix(String::new())),
                 inputs: vec![],
+                over: None,
             },
             Sealed {
                 id: LayerId::random(&entropy),
                 content: Content::Mask(Mask::Path("a/b".into())),
                 inputs: vec![],
+                over: None,
             },
             Sealed {
                 id: LayerId::random(&entropy),
                 content: Content::Tree(NodeId::digest(b"t")),
                 inputs: vec![LayerId::random(&entropy)],
+                over: Some(Over { head: CommitId::digest(b"h"), tree: NodeId::digest(b"o") }),
             },
         ]);
         all.hidden = true;

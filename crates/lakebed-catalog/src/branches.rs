@@ -35,6 +35,7 @@ impl Catalog {
             let transaction = Transaction::new().check(pin.0, pin.1);
             let transaction = inner.new_branch(transaction, &repository, &new.name, source.id, new.hidden);
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                inner.exports.mark(&repository.id);
                 return Ok(source.id);
             }
         }
@@ -129,6 +130,7 @@ impl Catalog {
             }
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
                 inner.sweep.notify_one();
+                inner.exports.mark(&repository.id);
                 return Ok(());
             }
         }

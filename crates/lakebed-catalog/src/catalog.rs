@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lakebed_blocks::BlockStore;
@@ -13,9 +14,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::branch_state::BranchState;
+use crate::export::Exports;
 use crate::nodes::NodeCache;
 use crate::objects::Slice;
 use crate::pulls::PullNames;
+use crate::task_runner::Tasks;
+use crate::tidy::Tidy;
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
 /// What a catalog stands on.
@@ -66,11 +70,17 @@ pub(crate) struct Inner {
     pub(crate) slice: Mutex<Slice>,
     pub(crate) pull_names: Mutex<PullNames>,
     pub(crate) sweep: Arc<Notify>,
-    sweeper: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) exports: Exports,
+    pub(crate) tidy: Arc<Tidy>,
+    background: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// How many decoded repositories and branches are kept, each.
 const DECODED_RECORDS: usize = 4096;
+
+/// How long a server that is told to stop waits for its tasks.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many commits are kept.
 const CACHED_COMMITS: usize = 20_000;
@@ -78,6 +88,7 @@ const CACHED_COMMITS: usize = 20_000;
 impl Catalog {
     /// A catalog over these engines. Does no background work until [`Catalog::start`].
     pub fn new(config: CatalogConfig) -> Self {
+        let tasks = Arc::new(Tasks::new(&*config.entropy));
         Self {
             inner: Arc::new(Inner {
                 kv: config.kv,
@@ -94,27 +105,45 @@ impl Catalog {
                 slice: Mutex::default(),
                 pull_names: Mutex::default(),
                 sweep: Arc::new(Notify::new()),
-                sweeper: Mutex::new(None),
+                tasks,
+                exports: Exports::default(),
+                tidy: Arc::default(),
+                background: Mutex::default(),
             }),
         }
     }
 
-    /// Starts the background work (sweeping what deleted and committed layers left) on the current runtime. It ends
-    /// with [`Catalog::close`].
+    /// Starts the background work (sweeping what deleted and committed layers left, signs of life of tasks, exports of
+    /// refs, folding branches with many deletions) on the current runtime. It ends with [`Catalog::close`].
     pub fn start(&self) {
-        let mut slot = self.inner.sweeper.lock();
-        if slot.is_none() {
-            *slot = Some(crate::sweep::spawn(Arc::downgrade(&self.inner)));
+        let mut background = self.inner.background.lock();
+        if background.is_empty() {
+            let catalog = Arc::downgrade(&self.inner);
+            background.push(crate::sweep::spawn(catalog.clone()));
+            background.push(crate::task_runner::spawn(catalog.clone()));
+            background.push(crate::export::spawn(catalog.clone()));
+            background.push(crate::tidy::spawn(catalog));
         }
     }
 
-    /// Stops the background work. The engines are closed by whoever made them.
+    /// [`Catalog::close_within`] ten seconds.
     pub async fn close(&self) {
-        let sweeper = self.inner.sweeper.lock().take();
-        if let Some(task) = sweeper {
+        self.close_within(PATIENCE).await;
+    }
+
+    /// Takes no more tasks, waits so long for those of this server, ends those that have not ended by then, stops the
+    /// background work, and exports what changed, waiting as long again. The engines are closed by whoever made them.
+    pub async fn close_within(&self, patience: Duration) {
+        self.close_tasks(patience).await;
+        let background = std::mem::take(&mut *self.inner.background.lock());
+        let exporting = !background.is_empty();
+        for task in background {
             task.abort();
             // An aborted task answers an error; that is what was asked for.
             let _ = task.await;
+        }
+        if exporting && tokio::time::timeout(patience, self.export_once()).await.is_err() {
+            tracing::warn!("the last changes of refs were not exported: the next start does it");
         }
     }
 

@@ -50,6 +50,17 @@ impl Catalog {
         branch: &BranchId,
         request: CommitRequest,
     ) -> Result<Commit, CatalogError> {
+        self.commit_with(repository, branch, request, None).await
+    }
+
+    /// [`Catalog::commit`], together with what joins it.
+    pub(crate) async fn commit_with(
+        &self,
+        repository: &RepositoryId,
+        branch: &BranchId,
+        request: CommitRequest,
+        joined: Option<&dyn Joined>,
+    ) -> Result<Commit, CatalogError> {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
         inner.branch(&repository, branch).await?;
@@ -63,18 +74,31 @@ impl Catalog {
         let queue = inner.head_queue(&repository, branch);
         let _turn = queue.lock().await;
         if let Some(tree) = &request.source_metarange {
-            return inner.commit_tree(&repository, branch, &request, tree).await;
+            return inner.commit_tree(&repository, branch, &request, tree, joined).await;
         }
         if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
             return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
         }
         let remember = Remember::of(request.once.as_ref());
-        let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
+        let once = remember.as_ref().map(|remember| remember as &dyn Joined);
+        let joined: Vec<&dyn Joined> = joined.into_iter().chain(once).collect();
         let mut cut = inner.seal(&repository, branch).await?;
         let mut run = cut.sealed.clone();
         for _ in 0..MOVE_ATTEMPTS {
             let head = inner.commit(&repository, &cut.head).await?;
             let (tree, changed) = inner.lay_over(&repository, &head, &run).await?;
+            if !inner.run_stands(&run).await? {
+                // Folded and swept while it was read: what was computed of it counts for nothing.
+                let now = inner.branch(&repository, branch).await?;
+                if now.incarnation == cut.incarnation && now.reset_count == cut.reset_count {
+                    run = now.remaining_of(&run);
+                    cut = now;
+                } else {
+                    cut = inner.seal(&repository, branch).await?;
+                    run = cut.sealed.clone();
+                }
+                continue;
+            }
             if !changed && !request.allow_empty {
                 return Err(no_changes("commit"));
             }
@@ -128,20 +152,34 @@ impl Catalog {
         commit: Commit,
         force: bool,
     ) -> Result<(), CatalogError> {
-        let (repository, _) = self.inner.repository(repository).await?;
-        Inner::check_writable(&repository, force)?;
-        self.inner.store_commit(&repository, &commit).await?;
-        let key = keys::commit(&repository.incarnation, &commit.id);
-        let row = wire::encode(&wire::CommitRow::of(&commit));
-        let transaction = Transaction::new().check(key.clone(), Check::Absent).put(key, row);
-        match self.inner.kv.transact(transaction).await? {
-            Outcome::Done(_) => Ok(()),
-            Outcome::Refused(_) => Err(CatalogError::refused(
-                ErrorKind::AlreadyExists,
-                format!("commit '{}' already exists: not unique", commit.id),
-            )),
-            Outcome::Unknown => Err(busy("create commit record: its outcome is unknown")),
+        let id = repository;
+        for _ in 0..MOVE_ATTEMPTS {
+            let (repository, pin) = self.inner.pinned(id).await?;
+            Inner::check_writable(&repository, force)?;
+            if repository.restoring.is_some() {
+                return Err(busy(&format!("repository '{id}' is being restored")));
+            }
+            self.inner.store_commit(&repository, &commit).await?;
+            let key = keys::commit(&repository.incarnation, &commit.id);
+            let row = wire::encode(&wire::CommitRow::of(&commit));
+            let transaction = Transaction::new()
+                .check(pin.0, pin.1)
+                .check(key.clone(), Check::Absent)
+                .put(key.clone(), row);
+            match self.inner.kv.transact(transaction).await? {
+                Outcome::Done(_) => return Ok(()),
+                Outcome::Refused(refused) if refused == key => {
+                    return Err(CatalogError::refused(
+                        ErrorKind::AlreadyExists,
+                        format!("commit '{}' already exists: not unique", commit.id),
+                    ));
+                }
+                // The repository's record changed: a restore would put another set of commits in place of this one.
+                Outcome::Refused(_) => {}
+                Outcome::Unknown => break,
+            }
         }
+        Err(busy("create commit record: its outcome is unknown"))
     }
 }
 
@@ -202,14 +240,22 @@ impl Inner {
         branch: &BranchId,
         what: &str,
     ) -> Result<(Arc<BranchState>, Arc<Commit>), CatalogError> {
-        let cut = self.seal(repository, branch).await?;
-        let head = self.commit(repository, &cut.head).await?;
-        if !cut.sealed.is_empty() {
+        for _ in 0..MOVE_ATTEMPTS {
+            let cut = self.seal(repository, branch).await?;
+            let head = self.commit(repository, &cut.head).await?;
+            if cut.sealed.is_empty() {
+                return Ok((cut, head));
+            }
             let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
             let mut stack = self.stack(repository, None, &cut.sealed);
             stack.seek(b"").await?;
             let head_cursor = Cursor::new(self.nodes(repository), base);
-            if Changes(Working::new(Some(stack), head_cursor)).next().await?.is_some() {
+            let dirty = Changes(Working::new(Some(stack), head_cursor)).next().await?.is_some();
+            // Folded and swept while it was read: whether it is clean is not known.
+            if !self.run_stands(&cut.sealed).await? {
+                continue;
+            }
+            if dirty {
                 return Err(CatalogError::refused(
                     ErrorKind::Dirty,
                     format!(
@@ -217,8 +263,9 @@ impl Inner {
                     ),
                 ));
             }
+            return Ok((cut, head));
         }
-        Ok((cut, head))
+        Err(busy(&format!("branch '{branch}'")))
     }
 
     /// A commit whose content is an existing tree instead of what is staged.
@@ -228,10 +275,12 @@ impl Inner {
         branch: &BranchId,
         request: &CommitRequest,
         tree: &str,
+        joined: Option<&dyn Joined>,
     ) -> Result<Commit, CatalogError> {
         let root = self.known_tree(repository, tree).await?;
         let remember = Remember::of(request.once.as_ref());
-        let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
+        let once = remember.as_ref().map(|remember| remember as &dyn Joined);
+        let joined: Vec<&dyn Joined> = joined.into_iter().chain(once).collect();
         for _ in 0..MOVE_ATTEMPTS {
             if let Some(done) = self.done_before(repository, request.once.as_ref()).await? {
                 return Ok(self.commit(repository, &done.commit).await?.as_ref().clone());

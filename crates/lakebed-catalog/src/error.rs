@@ -60,10 +60,60 @@ pub enum ErrorKind {
     Unsupported,
     /// Too much contention; try again.
     Busy,
+    /// A task whose server went away, or that took too long without a sign of life.
+    Expired,
+    /// A task that was cancelled.
+    Cancelled,
     /// The request body broke off; the source is the edge's own error.
     Body,
     /// A fault of ours or of a store below.
     Internal,
+}
+
+impl ErrorKind {
+    /// Every kind.
+    const ALL: [Self; 30] = [
+        Self::Invalid,
+        Self::RepositoryNotFound,
+        Self::BranchNotFound,
+        Self::NotABranch,
+        Self::TagNotFound,
+        Self::RefNotFound,
+        Self::AmbiguousRef,
+        Self::ObjectNotFound,
+        Self::ObjectGone,
+        Self::UploadNotFound,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::NamespaceRefused,
+        Self::Protected,
+        Self::ReadOnly,
+        Self::Forbidden,
+        Self::NoChanges,
+        Self::Dirty,
+        Self::MergeConflict,
+        Self::Conflict,
+        Self::PreconditionFailed,
+        Self::InvalidPart,
+        Self::InvalidPartOrder,
+        Self::PartTooSmall,
+        Self::Unsupported,
+        Self::Busy,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Body,
+        Self::Internal,
+    ];
+
+    /// The name under which a kind is stored (a failed task keeps its). Never renamed.
+    pub(crate) fn stored(self) -> String {
+        format!("{self:?}")
+    }
+
+    /// The kind with this stored name; one that a newer version knows is [`ErrorKind::Internal`].
+    pub(crate) fn from_stored(name: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.stored() == name).unwrap_or(Self::Internal)
+    }
 }
 
 /// Why the catalog refused or failed.
@@ -146,3 +196,17 @@ macro_rules! invalid_from {
     )* };
 }
 invalid_from!(NameError, PathError, RefExprError);
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorKind;
+
+    #[test]
+    fn stored_names_are_read_back() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::from_stored(&kind.stored()), kind);
+        }
+        assert_eq!(ErrorKind::from_stored("PreconditionFailed"), ErrorKind::PreconditionFailed);
+        assert_eq!(ErrorKind::from_stored("of a later version"), ErrorKind::Internal);
+    }
+}

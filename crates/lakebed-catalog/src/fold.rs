@@ -2,16 +2,20 @@
 //! however many commits were refused or resets asked for (`protocol.md`, Fold).
 //!
 //! Always the whole run from the oldest layer up: below it only the head remains, so masks are spent on it and vanish.
+//!
+//! With the layer comes the tree that the present head becomes with it ([`Over`]): a listing walks that one, and what is
+//! deleted in the layer is not there to be stepped over. Point reads, diffs and commits go on reading layer and head.
 
 use async_trait::async_trait;
 use lakebed_core::LayerId;
 use lakebed_kv::{Check, Transaction};
-use lakebed_tree::{Edit, EditSource, NodeStore, TreeError};
+use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
 
-use crate::branch_state::{BranchState, Content, Sealed};
+use crate::branch_state::{BranchState, Content, Over, Sealed};
 use crate::catalog::Inner;
 use crate::layers::{Decision, LayerStack, row_value};
 use crate::publish::dead_rows;
+use crate::working::Working;
 use crate::{CatalogError, Repository, keys};
 
 /// The decisions of a stack as row values.
@@ -36,6 +40,29 @@ impl EditSource for Rows {
     }
 }
 
+/// What a stack makes of the head: unlike a commit's, its entries count even where their content is the head's, for that
+/// is what a listing shows.
+struct Shown(Working);
+
+#[async_trait]
+impl EditSource for Shown {
+    async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
+        loop {
+            let item =
+                self.0.next_staged().await.map_err(|error| TreeError::Source(error.to_string().into()))?;
+            let Some(item) = item else {
+                return Ok(None);
+            };
+            let value = match (item.staged, item.head) {
+                (Some(Decision::Entry(new)), _) => Some(new),
+                (Some(Decision::Tombstone), Some(_)) => None,
+                (Some(Decision::Tombstone), None) | (None, _) => continue,
+            };
+            return Ok(Some(Edit { key: item.path.into(), value }));
+        }
+    }
+}
+
 impl Inner {
     /// Replaces all sealed layers of `state` by one, if they are still the oldest of the branch.
     pub(crate) async fn fold(
@@ -49,12 +76,20 @@ impl Inner {
         stack.seek(b"").await?;
         let root = lakebed_tree::edit(&*nodes, &lakebed_tree::empty_tree(), &mut Rows(stack)).await?.root;
         nodes.flush().await?;
+        let head = self.tree_of(repository, &state.head).await?;
+        let beneath = self.nodes_over(repository, &id);
+        let mut stack = self.stack(repository, None, &state.sealed);
+        stack.seek(b"").await?;
+        let mut shown = Shown(Working::new(Some(stack), Cursor::new(beneath.clone(), head)));
+        let over = lakebed_tree::edit(&*beneath, &head, &mut shown).await?.root;
+        beneath.flush().await?;
         let inputs = state
             .sealed
             .iter()
             .flat_map(|layer| if layer.inputs.is_empty() { vec![layer.id] } else { layer.inputs.clone() });
         let mut next = state.clone();
-        next.sealed = vec![Sealed { id, content: Content::Tree(root), inputs: inputs.collect() }];
+        let over = Some(Over { head: state.head, tree: over });
+        next.sealed = vec![Sealed { id, content: Content::Tree(root), inputs: inputs.collect(), over }];
         let mut transaction = Transaction::new()
             .check(state.key.clone(), Check::Version(state.version))
             .put(state.key.clone(), next.encode())

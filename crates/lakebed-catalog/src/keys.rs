@@ -183,6 +183,26 @@ pub(crate) fn once(r: &Incarnation, idempotency_key: &[u8; 32]) -> Bytes {
     key(b'y', &[r.as_bytes(), idempotency_key])
 }
 
+/// `task/<R>/<id>` -> task.
+pub(crate) fn task(r: &Incarnation, id: &ObjectName) -> Bytes {
+    key(b'j', &[r.as_bytes(), id.to_string().as_bytes()])
+}
+
+/// Index of running tasks, by the key of the task behind its first byte -> empty.
+pub(crate) fn running_task(task: &[u8]) -> Bytes {
+    key(b'J', &[task.get(1..).unwrap_or_default()])
+}
+
+/// Prefix of the index of running tasks.
+pub(crate) fn running_tasks() -> Bytes {
+    key(b'J', &[])
+}
+
+/// The task that an entry of the index of running tasks names.
+pub(crate) fn task_of(running: &[u8]) -> Bytes {
+    key(b'j', &[running.get(1..).unwrap_or_default()])
+}
+
 /// `rules/<R>` -> branch protection.
 pub(crate) fn rules(r: &Incarnation) -> Bytes {
     key(b's', &[r.as_bytes(), b"p"])
@@ -210,7 +230,7 @@ pub(crate) fn tag(r: &Incarnation, id: &TagId) -> Bytes {
 
 /// Everything that belongs to a repository besides its refs.
 pub(crate) fn of_repository(r: &Incarnation) -> impl Iterator<Item = lakebed_kv::KeyRange> {
-    [b'b', b't', b'c', b'u', b'i', b'v', b'q', b'Q', b'y', b's']
+    [b'b', b't', b'c', b'u', b'i', b'v', b'q', b'Q', b'y', b's', b'j', b'J']
         .map(|noun| lakebed_kv::KeyRange::prefix(&key(noun, &[r.as_bytes()])))
         .into_iter()
 }

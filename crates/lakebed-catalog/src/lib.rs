@@ -10,19 +10,25 @@
 //! 2. [`Catalog::store_body`]: the bytes, streamed and durable, invisible so far.
 //! 3. [`Catalog::link`]: one staged write that checks everything again, atomically.
 
+mod background;
 mod branch_state;
 mod branches;
+mod bucket;
 mod catalog;
+mod client_uploads;
 mod commit_log;
 mod commits;
 mod completion;
 mod diffs;
+mod dump;
 mod entry;
 mod error;
+mod export;
 mod fold;
 mod keys;
 mod layers;
 mod listing;
+mod merge_preview;
 mod merges;
 mod multipart;
 mod nodes;
@@ -32,26 +38,36 @@ mod paging;
 mod publish;
 mod pulls;
 mod records;
+mod ref_trees;
 mod refs;
 mod repositories;
 mod requests;
+mod resolutions;
+mod restore;
 mod settings;
 mod staging;
 mod sweep;
 mod tags;
+mod task_runner;
+mod tasks;
+mod tidy;
 mod tree_files;
 mod wire;
 mod working;
 
 pub use catalog::{Catalog, CatalogConfig};
+pub use client_uploads::ClientUpload;
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use records::{
     Branch, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload, UploadPart,
 };
 pub use requests::{
-    BranchCreation, CommitRequest, CompletedPart, Completion, CopyRequest, DiffEntry, DiffKind, DiffMode,
-    DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeRequest, MergeStrategy,
-    NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest, Precondition, PullFilter,
-    PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget, UploadsRequest, WriteTicket,
+    BranchCreation, CommitRequest, CompletedPart, Completion, ConflictResolution, CopyRequest, DiffEntry,
+    DiffKind, DiffMode, DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeConflict,
+    MergeRequest, MergeStrategy, NewPullRequest, NewRepository, Once, Page, PageRequest, PickRequest,
+    Precondition, PullFilter, PullRequestChange, ResetTarget, RevertRequest, StoredBody, UploadTarget,
+    UploadsRequest, WriteTicket,
 };
+pub use restore::{RestoreRequest, RestoreSource};
+pub use tasks::{DumpedRefs, PreparedCommits, Task, TaskKind, TaskResult, TaskState};

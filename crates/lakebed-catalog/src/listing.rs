@@ -26,13 +26,14 @@ impl Catalog {
                 Target::Commit(commit) => {
                     let tree = commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
                     let walk = Working::new(None, Cursor::new(inner.nodes(&repository), tree));
-                    return page(walk, request).await;
+                    return Ok(page(walk, request).await?.0);
                 }
                 Target::Branch(state) => {
-                    let walk = inner.walk_branch(&repository, &state, true).await?;
-                    let page = page(walk, request).await?;
+                    let walk = inner.walk_shown(&repository, &state).await?;
+                    let (page, stepped_over) = page(walk, request).await?;
                     // Paths were decided below the layers: they count only if the layers still stand.
                     if inner.layers_stand(&state).await? {
+                        inner.tidy.stepped_over(&repository, expr.base(), &state, stepped_over);
                         return Ok(page);
                     }
                 }
@@ -43,6 +44,20 @@ impl Catalog {
 }
 
 impl Inner {
+    /// A walk over what a branch shows: like its working state, but what the head says of a path is not to be known.
+    /// Of a folded branch it costs what is shown, whatever was deleted.
+    async fn walk_shown(
+        &self,
+        repository: &Repository,
+        state: &crate::branch_state::BranchState,
+    ) -> Result<Working, CatalogError> {
+        let Some((layer, tree)) = state.over() else {
+            return self.walk_branch(repository, state, true).await;
+        };
+        let stack = self.stack(repository, Some(state.current), &state.sealed[1..]);
+        Ok(Working::new(Some(stack), Cursor::new(self.nodes_over(repository, layer), tree)))
+    }
+
     /// A walk over a branch's working state.
     pub(crate) async fn walk_branch(
         &self,
@@ -61,7 +76,9 @@ fn text(path: Vec<u8>) -> Result<String, CatalogError> {
     String::from_utf8(path).map_err(|_| CatalogError::Damaged { what: "object path" })
 }
 
-async fn page(mut walk: Working, request: &ListRequest) -> Result<Page<ListedObject>, CatalogError> {
+/// A page, and how many deleted paths it stepped over.
+async fn page(mut walk: Working, request: &ListRequest) -> Result<(Page<ListedObject>, u64), CatalogError> {
+    let mut stepped_over = 0;
     let folding = Folding { prefix: &request.prefix, delimiter: &request.delimiter };
     let mut items = Vec::with_capacity((request.amount + 1).min(1001));
     if let Some(start) = folding.start(&request.after) {
@@ -72,7 +89,10 @@ async fn page(mut walk: Working, request: &ListRequest) -> Result<Page<ListedObj
             if !folding.covers(&item.path) {
                 break;
             }
-            let Some(entry) = item.entry().cloned() else { continue };
+            let Some(entry) = item.entry().cloned() else {
+                stepped_over += 1;
+                continue;
+            };
             let path = text(item.path)?;
             if let Some(prefix) = folding.fold(&path) {
                 items.push(ListedObject::Prefix(prefix.to_owned()));
@@ -85,7 +105,8 @@ async fn page(mut walk: Working, request: &ListRequest) -> Result<Page<ListedObj
             }
         }
     }
-    Ok(page_of(items, request.amount, |item| match item {
+    let page = page_of(items, request.amount, |item| match item {
         ListedObject::Object { path, .. } | ListedObject::Prefix(path) => path.clone(),
-    }))
+    });
+    Ok((page, stepped_over))
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lakebed_core::{BranchId, NodeId, RefExpr, RepositoryId};
-use lakebed_tree::{Identity, NodeStore, Resolution, ThreeWay};
+use lakebed_tree::{Identity, NodeStore, ThreeWay};
 
 use crate::branch_state::BranchState;
 use crate::catalog::Inner;
@@ -12,6 +12,7 @@ use crate::commits::{COMMIT_VERSION, millis_of, no_changes};
 use crate::entry::same_content;
 use crate::once::Remember;
 use crate::publish::{Joined, MOVE_ATTEMPTS, Publication, Published};
+use crate::resolutions::Resolutions;
 use crate::working::busy;
 use crate::{
     Catalog, CatalogError, Commit, ErrorKind, MergeOutcome, MergeRequest, MergeStrategy, MergeSummary,
@@ -20,9 +21,6 @@ use crate::{
 
 /// The metadata key that records the strategy of a merge.
 const STRATEGY_KEY: &str = ".lakefs.merge.strategy";
-
-/// How many conflicting paths an error names.
-const CONFLICTS_NAMED: usize = 100;
 
 /// Entries count as the same by checksum, content type and user metadata.
 struct ByContent;
@@ -98,8 +96,8 @@ impl Catalog {
             let Some(parent) = parent else { return Err(no_changes(&context)) };
             let parent = inner.commit(&repository, &parent).await?;
             let trees = ThreeWay { base: tree(&undone), source: tree(&parent), destination: tree(&head) };
-            let (root, summary) =
-                inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
+            let mut resolutions = Resolutions::by(MergeStrategy::None);
+            let (root, summary) = inner.merge_trees(&repository, trees, &mut resolutions, &context).await?;
             if root == tree(&head) && !request.allow_empty {
                 return Err(no_changes(&context));
             }
@@ -172,8 +170,8 @@ impl Catalog {
                 return Err(no_changes(&context));
             }
             let trees = ThreeWay { base, source: tree(&picked), destination: tree(&head) };
-            let (root, summary) =
-                inner.merge_trees(&repository, trees, MergeStrategy::None, &context).await?;
+            let mut resolutions = Resolutions::by(MergeStrategy::None);
+            let (root, summary) = inner.merge_trees(&repository, trees, &mut resolutions, &context).await?;
             let message = match request.message.as_str() {
                 "" => picked.message.clone(),
                 message => message.to_owned(),
@@ -213,6 +211,7 @@ impl Inner {
         self.branch(repository, destination).await?;
         let source_commit = self.resolve(repository, source).await?;
         Self::check_writable(repository, request.force)?;
+        let mut resolutions = self.resolutions(repository, request)?;
         let queue = self.head_queue(repository, destination);
         let _turn = queue.lock().await;
         let again = async || self.done_before(repository, request.once.as_ref()).await;
@@ -231,7 +230,7 @@ impl Inner {
             }
             let trees = ThreeWay { base: base_tree, source: tree(&source_commit), destination: tree(&head) };
             let context = format!("update branch {destination}");
-            let (root, summary) = self.merge_trees(repository, trees, request.strategy, &context).await?;
+            let (root, summary) = self.merge_trees(repository, trees, &mut resolutions, &context).await?;
             let message = if request.message.is_empty() {
                 format!("Merge '{source}' into '{destination}'")
             } else {
@@ -278,30 +277,14 @@ impl Inner {
         &self,
         repository: &Repository,
         trees: ThreeWay<NodeId>,
-        strategy: MergeStrategy,
+        resolutions: &mut Resolutions,
         context: &str,
     ) -> Result<(NodeId, MergeSummary), CatalogError> {
         let nodes = self.nodes(repository);
-        let mut paths: Vec<String> = Vec::new();
-        let mut resolve = |path: &[u8], _: ThreeWay<Option<&[u8]>>| match strategy {
-            MergeStrategy::SourceWins => Resolution::Source,
-            MergeStrategy::DestinationWins => Resolution::Destination,
-            MergeStrategy::None => {
-                if paths.len() < CONFLICTS_NAMED {
-                    paths.push(String::from_utf8_lossy(path).into_owned());
-                }
-                Resolution::Conflict
-            }
-        };
+        resolutions.start();
+        let mut resolve = |path: &[u8], sides: ThreeWay<Option<&[u8]>>| resolutions.decide(path, sides);
         let merged = lakebed_tree::merge(nodes.clone(), trees, &ByContent, &mut resolve).await?;
-        if merged.conflicts > 0 {
-            return Err(CatalogError::Conflicts {
-                context: context.to_owned(),
-                count: merged.conflicts,
-                first: paths.first().cloned().unwrap_or_default(),
-                paths,
-            });
-        }
+        resolutions.judge(merged.conflicts, context)?;
         nodes.flush().await?;
         let summary = MergeSummary {
             added: merged.added,

@@ -184,17 +184,18 @@ impl Catalog {
         self.inner.collecting_upload(target).await?.upload()
     }
 
-    /// Streams a part into the store, durably, but does not record it yet. Asks [`Catalog::begin_part`] first.
+    /// Streams a part into the store, durably, but does not record it yet; `size` if its length is known. Asks [`Catalog::begin_part`] first.
     pub async fn store_part(
         &self,
         target: &UploadTarget,
         number: u32,
         body: ByteStream,
+        size: Option<u64>,
     ) -> Result<(StoredBody, String), CatalogError> {
         self.begin_part(target, number).await?;
         let found = self.inner.collecting_upload(target).await?;
         let stored =
-            self.inner.blocks.put_part(&found.address(), &found.row.store_upload, number, body).await;
+            self.inner.blocks.put_part(&found.address(), &found.row.store_upload, number, body, size).await;
         match stored {
             Ok((stored, tag)) => Ok((StoredBody { size: stored.size, md5: hex::encode(stored.md5) }, tag)),
             Err(BlockError::NoSuchUpload(_)) => Err(not_found(&target.id)),

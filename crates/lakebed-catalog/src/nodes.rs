@@ -55,17 +55,46 @@ pub(crate) struct Nodes {
     cache: Arc<NodeCache>,
     /// `<namespace>/_lakebed/tree` or `<namespace>/_lakebed/layer/<L>`.
     base: String,
+    /// Where nodes are looked for that are not there.
+    beneath: Option<String>,
     uploads: Mutex<JoinSet<Result<(), BlockError>>>,
 }
 
 impl Nodes {
     pub(crate) fn new(blocks: Arc<dyn BlockStore>, cache: Arc<NodeCache>, base: String) -> Arc<Self> {
-        Arc::new(Self { blocks, cache, base, uploads: Mutex::default() })
+        Arc::new(Self { blocks, cache, base, beneath: None, uploads: Mutex::default() })
     }
 
-    fn address(&self, id: &NodeId) -> BlockAddress {
+    /// A tree most of whose nodes are those of another place.
+    pub(crate) fn over(
+        blocks: Arc<dyn BlockStore>,
+        cache: Arc<NodeCache>,
+        base: String,
+        beneath: String,
+    ) -> Arc<Self> {
+        Arc::new(Self { blocks, cache, base, beneath: Some(beneath), uploads: Mutex::default() })
+    }
+
+    /// Whether a node lies here. Loading does not tell: the cache also knows the nodes of other places.
+    pub(crate) async fn has(&self, id: &NodeId) -> Result<bool, BlockError> {
+        match self.blocks.head(&Self::address(&self.base, id)).await {
+            Ok(_) => Ok(true),
+            Err(BlockError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn address(base: &str, id: &NodeId) -> BlockAddress {
         let hex = id.to_hex();
-        BlockAddress::new(format!("{}/{}/{hex}", self.base, &hex[..2]))
+        BlockAddress::new(format!("{base}/{}/{hex}", &hex[..2]))
+    }
+
+    async fn stored(&self, base: &str, id: &NodeId) -> Result<Option<Bytes>, TreeError> {
+        match self.blocks.get_bytes(&Self::address(base, id), MAX_STORED_NODE).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(BlockError::NotFound(_)) => Ok(None),
+            Err(error) => Err(store_error(&error)),
+        }
     }
 }
 
@@ -85,11 +114,11 @@ fn finished(result: Result<Result<(), BlockError>, tokio::task::JoinError>) -> R
 impl NodeStore for Nodes {
     async fn load(&self, id: &NodeId) -> Result<Arc<Node>, TreeError> {
         let load = async {
-            let stored = match self.blocks.get_bytes(&self.address(id), MAX_STORED_NODE).await {
-                Ok(stored) => stored,
-                Err(BlockError::NotFound(_)) => return Err(TreeError::Missing(*id)),
-                Err(error) => return Err(store_error(&error)),
-            };
+            let mut stored = self.stored(&self.base, id).await?;
+            if let (None, Some(beneath)) = (&stored, &self.beneath) {
+                stored = self.stored(beneath, id).await?;
+            }
+            let stored = stored.ok_or(TreeError::Missing(*id))?;
             let node = Arc::new(Node::decode(id, &stored)?);
             let weight = node.size_in_memory() as u64;
             Ok(CachedNode { node, weight })
@@ -106,7 +135,7 @@ impl NodeStore for Nodes {
                 finished(result)?;
             }
         }
-        let (blocks, address) = (self.blocks.clone(), self.address(&id));
+        let (blocks, address) = (self.blocks.clone(), Self::address(&self.base, &id));
         uploads.spawn(async move { blocks.put_bytes(&address, stored, PutOptions::default()).await });
         Ok(())
     }

@@ -86,7 +86,31 @@ impl Inner {
         Ok(relative.to_owned())
     }
 
-    fn entry(
+    /// An address given by a client as entries keep it: issued by us, or outside the namespace.
+    pub(crate) fn linkable(&self, repository: &Repository, address: &str) -> Result<String, CatalogError> {
+        if relative(&repository.storage_namespace, address).is_some() {
+            return self.verify_issued(repository, address);
+        }
+        self.check_scheme(address)?;
+        Ok(address.to_owned())
+    }
+
+    fn check_scheme(&self, address: &str) -> Result<(), CatalogError> {
+        let scheme = self.blocks.info().scheme;
+        let rest = address.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+        if rest.is_none_or(str::is_empty) {
+            return Err(CatalogError::refused(
+                ErrorKind::Invalid,
+                format!(
+                    "physical address '{address}': this server's store takes {scheme}://... addresses: \
+                     validation error"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn entry(
         &self,
         address: String,
         draft: EntryDraft,
@@ -244,12 +268,7 @@ impl Catalog {
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
         let repository = self.repository(&ticket.repository).await?;
-        let kept = if relative(&repository.storage_namespace, address).is_some() {
-            self.inner.verify_issued(&repository, address)?
-        } else {
-            self.check_scheme(address)?;
-            address.to_owned()
-        };
+        let kept = self.inner.linkable(&repository, address)?;
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }
 
@@ -260,6 +279,17 @@ impl Catalog {
         Ok(format!("{address},{}", self.inner.sign_address(address.as_str())))
     }
 
+    /// The address behind one issued to a client; signature and age are verified.
+    pub async fn issued_address(
+        &self,
+        repository: &RepositoryId,
+        issued: &str,
+    ) -> Result<BlockAddress, CatalogError> {
+        let repository = self.repository(repository).await?;
+        let relative = self.inner.verify_issued(&repository, issued)?;
+        Ok(BlockAddress::in_namespace(&repository.storage_namespace, &relative))
+    }
+
     /// Registers any address of this store without checking it (`stageObject`).
     pub async fn stage_address(
         &self,
@@ -267,25 +297,10 @@ impl Catalog {
         address: &str,
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
-        self.check_scheme(address)?;
+        self.inner.check_scheme(address)?;
         let repository = self.repository(&ticket.repository).await?;
         let kept = relative(&repository.storage_namespace, address).unwrap_or(address).to_owned();
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
-    }
-
-    fn check_scheme(&self, address: &str) -> Result<(), CatalogError> {
-        let scheme = self.inner.blocks.info().scheme;
-        let rest = address.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
-        if rest.is_none_or(str::is_empty) {
-            return Err(CatalogError::refused(
-                ErrorKind::Invalid,
-                format!(
-                    "physical address '{address}': this server's store takes {scheme}://... addresses: \
-                     validation error"
-                ),
-            ));
-        }
-        Ok(())
     }
 
     /// Deletes an object from a branch's working state; an absent one is fine, whatever the precondition.
@@ -336,17 +351,19 @@ impl Catalog {
             .collect())
     }
 
-    /// Copies an object; the bytes get an address of their own.
+    /// Copies an object inside the store; the bytes get an address of their own unless the copy is shallow.
     pub async fn copy_object(&self, request: CopyRequest) -> Result<Entry, CatalogError> {
         let source = self.stat(&request.source_repository, &request.source_ref, &request.source_path).await?;
         let source = source.view().ok_or(CatalogError::Damaged { what: "entry" })?.to_entry();
-        let namespace = self.repository(&request.source_repository).await?.storage_namespace.clone();
-        let CopyRequest { repository, branch, path, precondition, force, replace, .. } = request;
+        let from = self.repository(&request.source_repository).await?;
+        let CopyRequest { repository, branch, path, precondition, force, shallow, .. } = request;
         let ticket = self.begin_write(&repository, &branch, &path, precondition, force).await?;
-        self.inner.blocks.copy(&source.full_address(&namespace), &ticket.address).await?;
-        let mut draft = replace.unwrap_or_else(|| source.to_draft());
-        (draft.size, draft.checksum, draft.mtime) = (source.size, source.checksum, None);
-        self.link(ticket, draft).await
+        let draft = EntryDraft { mtime: None, ..source.to_draft() };
+        if shallow {
+            return self.link_copy(ticket, &from, &source, draft).await;
+        }
+        self.inner.blocks.copy(&source.full_address(&from.storage_namespace), &ticket.address).await?;
+        self.link(ticket, EntryDraft { size: source.size, checksum: source.checksum, ..draft }).await
     }
 
     /// Stages an entry for the bytes of another one at the ticket's path: shared within a repository, since objects

@@ -74,7 +74,11 @@ impl Inner {
             let state = self.branch(repository, branch).await?;
             let rows = lakebed_kv::KeyRange::prefix(&keys::row(&state.current, b""));
             if self.kv.scan(&rows, 1).await?.is_empty() {
-                return Ok(state);
+                // Without rows from the start, or sealed, folded and swept since the record was read?
+                if self.kv.get(&keys::layer(&state.current)).await?.is_some() {
+                    return Ok(state);
+                }
+                continue;
             }
             if state.sealed.len() >= MOST_SEALED {
                 self.fold(repository, &state).await?;
@@ -172,6 +176,7 @@ impl Inner {
                         id: LayerId::random(&*self.entropy),
                         content: Content::Mask(mask.clone()),
                         inputs: Vec::new(),
+                        over: None,
                     });
                     Vec::new()
                 }
@@ -270,6 +275,7 @@ impl Inner {
                 if swept {
                     self.sweep.notify_one();
                 }
+                self.exports.mark(&repository.id);
                 return Ok(Published::Done);
             }
         }

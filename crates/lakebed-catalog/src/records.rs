@@ -13,8 +13,12 @@ use crate::EntryDraft;
 pub struct Repository {
     /// Its name.
     pub id: RepositoryId,
-    /// This life of the name.
+    /// The life of its refs and commits. A restore writes another one and puts it in this one's place, at one instant.
     pub incarnation: Incarnation,
+    /// This life of the name: its settings and tasks belong to it.
+    pub birth: Incarnation,
+    /// The incarnation that a running restore writes.
+    pub restoring: Option<Incarnation>,
     /// Where its bytes are, without a trailing slash.
     pub storage_namespace: String,
     /// Its default branch.

@@ -42,6 +42,8 @@ impl Catalog {
         let repository = Repository {
             id: new.id.clone(),
             incarnation,
+            birth: incarnation,
+            restoring: None,
             storage_namespace: namespace,
             default_branch: default_branch.to_string(),
             created: inner.clock.now(),
@@ -62,7 +64,10 @@ impl Catalog {
             transaction = inner.new_branch(transaction, &repository, &default_branch, root.id, false);
         }
         match inner.kv.transact(transaction).await? {
-            Outcome::Done(_) => Ok(repository),
+            Outcome::Done(_) => {
+                inner.exports.mark(&new.id);
+                Ok(repository)
+            }
             Outcome::Refused(_) => Err(taken(&new.id)),
             Outcome::Unknown => match inner.repository(&new.id).await {
                 Ok((found, _)) if found.incarnation == incarnation => Ok(repository),
@@ -125,10 +130,15 @@ impl Catalog {
             let (repository, version) = inner.repository(id).await?;
             Inner::check_writable(&repository, force)?;
             let key = keys::repository(id);
-            let transaction = Transaction::new()
-                .check(key.clone(), Check::Version(version))
-                .delete(key)
-                .put(keys::dead_repository(&repository.incarnation), repository.storage_namespace.clone());
+            let transaction = Transaction::new().check(key.clone(), Check::Version(version)).delete(key);
+            let transaction = repository.lives().fold(transaction, |transaction, life| {
+                transaction.put(keys::dead_repository(&life), repository.storage_namespace.clone())
+            });
+            // Nothing of a restore lands after its gate is gone.
+            let transaction = match repository.restoring {
+                Some(restoring) => transaction.delete(keys::gate(&restoring, 0)),
+                None => transaction,
+            };
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
                 inner.sweep.notify_one();
                 return Ok(());
@@ -176,10 +186,19 @@ impl Catalog {
             let row = wire::encode(&wire::RepositoryRow::from(&changed));
             let transaction = Transaction::new().check(key.clone(), Check::Version(version)).put(key, row);
             if let Outcome::Done(_) = self.inner.kv.transact(transaction).await? {
+                self.inner.exports.mark(id);
                 return Ok(());
             }
         }
         Err(busy(&format!("metadata of repository '{id}'")))
+    }
+}
+
+impl Repository {
+    /// Every incarnation that rows of this repository lie under.
+    fn lives(&self) -> impl Iterator<Item = Incarnation> {
+        let birth = (self.birth != self.incarnation).then_some(self.birth);
+        std::iter::once(self.incarnation).chain(birth).chain(self.restoring)
     }
 }
 

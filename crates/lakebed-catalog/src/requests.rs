@@ -146,8 +146,8 @@ pub struct CopyRequest {
     pub branch: BranchId,
     /// Path written.
     pub path: ObjectPath,
-    /// Replaces content type, metadata and headers of the source; `None` keeps them.
-    pub replace: Option<EntryDraft>,
+    /// The copy shares the source's bytes instead of getting its own, within a repository.
+    pub shallow: bool,
     /// What must hold of the destination.
     pub precondition: Precondition,
     /// Write although the repository is read-only.
@@ -225,6 +225,8 @@ pub struct MergeRequest {
     pub metadata: BTreeMap<String, String>,
     /// What to do with conflicts.
     pub strategy: MergeStrategy,
+    /// What to do with the conflict at a path, whatever the strategy says. Each must meet a conflict.
+    pub resolutions: BTreeMap<ObjectPath, ConflictResolution>,
     /// One parent only.
     pub squash: bool,
     /// Make a commit even when the source brings nothing.
@@ -233,6 +235,37 @@ pub struct MergeRequest {
     pub force: bool,
     /// Happen once, however often it is sent.
     pub once: Option<Once>,
+}
+
+/// How one conflict ends (ours, no other server has it).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConflictResolution {
+    /// The source's object, or none if the source has none.
+    Source,
+    /// The destination's.
+    Destination,
+    /// The merge base's: neither side's change.
+    Base,
+    /// An object made for the purpose: its address as it was issued, or outside the namespace.
+    Object {
+        /// Where its bytes are.
+        address: String,
+        /// What it says of itself.
+        draft: EntryDraft,
+    },
+}
+
+/// A path at which a merge would stop, with all three sides. A side without an object there is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeConflict {
+    /// The path.
+    pub path: String,
+    /// What both sides come from.
+    pub base: Option<EntryBytes>,
+    /// What would be merged.
+    pub source: Option<EntryBytes>,
+    /// What it would be merged into.
+    pub destination: Option<EntryBytes>,
 }
 
 /// How a revert is made.

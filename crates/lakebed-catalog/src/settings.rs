@@ -18,7 +18,7 @@ impl Catalog {
         repository: &RepositoryId,
     ) -> Result<(Vec<String>, String), CatalogError> {
         let (repository, _) = self.inner.repository(repository).await?;
-        match self.inner.kv.get(&keys::rules(&repository.incarnation)).await? {
+        match self.inner.kv.get(&keys::rules(&repository.birth)).await? {
             Some(row) => {
                 let rules: wire::RulesRow = wire::decode(&row.value, "branch protection")?;
                 Ok((rules.patterns, etag(&row.value)))
@@ -51,7 +51,7 @@ impl Catalog {
                 kept.push(pattern.clone());
             }
         }
-        let key = keys::rules(&repository.incarnation);
+        let key = keys::rules(&repository.birth);
         let value = wire::encode(&wire::RulesRow { patterns: kept });
         let mut done = false;
         for _ in 0..MOVE_ATTEMPTS {
@@ -66,6 +66,7 @@ impl Catalog {
             let check = old.map_or(Check::Absent, |row| Check::Version(row.version));
             let transaction = Transaction::new().check(key.clone(), check).put(key.clone(), value.clone());
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                inner.exports.mark(id);
                 done = true;
                 break;
             }
@@ -73,6 +74,8 @@ impl Catalog {
         if !done {
             return Err(busy("branch protection rules"));
         }
+        // Read again: what a restore brought meanwhile is to have its barrier, too.
+        let (repository, _) = inner.repository(id).await?;
         let mut page = PageRequest { amount: BARRIER_PAGE, ..PageRequest::default() };
         loop {
             let branches = self.list_branches(id, &page, true).await?;
@@ -91,7 +94,7 @@ impl Catalog {
     /// The collection rules as the JSON the client sent; `None` if not set.
     pub async fn gc_rules(&self, repository: &RepositoryId) -> Result<Option<String>, CatalogError> {
         let (repository, _) = self.inner.repository(repository).await?;
-        let row = self.inner.kv.get(&keys::gc_rules(&repository.incarnation)).await?;
+        let row = self.inner.kv.get(&keys::gc_rules(&repository.birth)).await?;
         row.map(|row| String::from_utf8(row.value.to_vec()))
             .transpose()
             .map_err(|_| CatalogError::Damaged { what: "collection rules" })
@@ -105,14 +108,17 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let (repository, pin) = self.inner.pinned(repository).await?;
         Inner::check_writable(&repository, false)?;
-        let key = keys::gc_rules(&repository.incarnation);
+        let key = keys::gc_rules(&repository.birth);
         let transaction = Transaction::new().check(pin.0, pin.1);
         let transaction = match rules {
             Some(rules) => transaction.put(key, rules.as_bytes().to_vec()),
             None => transaction.delete(key),
         };
         match self.inner.kv.transact(transaction).await? {
-            Outcome::Done(_) => Ok(()),
+            Outcome::Done(_) => {
+                self.inner.exports.mark(&repository.id);
+                Ok(())
+            }
             Outcome::Refused(_) | Outcome::Unknown => Err(busy("collection rules")),
         }
     }

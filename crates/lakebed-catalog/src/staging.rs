@@ -67,7 +67,7 @@ impl Inner {
         repository: &Repository,
         branch: &BranchId,
     ) -> Result<bool, CatalogError> {
-        let rules = self.kv.get(&keys::rules(&repository.incarnation)).await?;
+        let rules = self.kv.get(&keys::rules(&repository.birth)).await?;
         match rules {
             Some(rules) => settings::matches_any(&rules.value, branch),
             None => Ok(false),
@@ -122,7 +122,12 @@ impl Inner {
             transaction.checks.extend(along.checks.iter().cloned());
             transaction.writes.extend(along.writes.iter().cloned());
             match self.kv.transact(transaction).await? {
-                Outcome::Done(_) => return Ok(()),
+                Outcome::Done(_) => {
+                    if let Change::Delete = change {
+                        self.tidy.deleted(&repository.id, branch, &state, 1);
+                    }
+                    return Ok(());
+                }
                 Outcome::Refused(key) if along.checks.iter().any(|(checked, _)| *checked == key) => {
                     return Err(CatalogError::refused(
                         ErrorKind::Conflict,
@@ -175,7 +180,10 @@ impl Inner {
                     transaction.put(keys::row(&state.current, path.as_bytes()), row_value(write, None));
             }
             match self.kv.transact(transaction).await? {
-                Outcome::Done(_) => return Ok(()),
+                Outcome::Done(_) => {
+                    self.tidy.deleted(repository, branch, &state, paths.len() as u64);
+                    return Ok(());
+                }
                 Outcome::Refused(_) => {}
                 Outcome::Unknown => {
                     let Some(path) = paths.first() else { return Ok(()) };

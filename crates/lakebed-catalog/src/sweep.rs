@@ -13,7 +13,8 @@ use lakebed_kv::{KeyRange, Outcome, Transaction};
 use tokio::task::JoinHandle;
 
 use crate::catalog::Inner;
-use crate::publish::dead_rows;
+use crate::publish::{MOVE_ATTEMPTS, dead_rows};
+use crate::working::busy;
 use crate::{Catalog, CatalogError, keys, wire};
 
 /// Rows removed by one transaction.
@@ -54,6 +55,7 @@ impl Inner {
     pub(crate) async fn sweep_once(&self) -> Result<(), CatalogError> {
         self.sweep_repositories().await?;
         self.sweep_layers().await?;
+        self.sweep_tasks().await?;
         self.sweep_expired().await
     }
 
@@ -128,8 +130,12 @@ impl Inner {
             let Some(r) = Incarnation::from_slice(&dead.key[1..]) else { continue };
             let namespace = String::from_utf8_lossy(&dead.value).into_owned();
             let refs = KeyRange::prefix(&keys::reference(&r, ""));
+            // Until none is left: what may not have happened is done again, or its rows would stay for ever.
             loop {
                 let rows = self.kv.scan(&refs, BATCH).await?;
+                if rows.is_empty() {
+                    break;
+                }
                 for row in &rows {
                     let decoded: wire::RefRow = wire::decode(&row.value, "ref")?;
                     let mut transaction = Transaction::new().delete(row.key.clone());
@@ -146,9 +152,6 @@ impl Inner {
                     }
                     self.kv.transact(transaction).await?;
                 }
-                if rows.len() < BATCH {
-                    break;
-                }
             }
             self.drop_uploads(&r).await?;
             for range in keys::of_repository(&r) {
@@ -159,9 +162,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Deletes every row of a range, a bounded batch at a time.
+    /// Deletes every row of a range, a bounded batch at a time. When it answers, they are gone.
     pub(crate) async fn delete_range(&self, mut range: KeyRange) -> Result<(), CatalogError> {
-        loop {
+        let mut unknown = 0;
+        while unknown < MOVE_ATTEMPTS {
             let rows = self.kv.scan(&range, BATCH).await?;
             let Some(last) = rows.last().map(|row| row.key.clone()) else { return Ok(()) };
             let mut transaction = Transaction::new();
@@ -169,17 +173,22 @@ impl Inner {
             for row in rows {
                 transaction = transaction.delete(row.key);
             }
-            self.kv.transact(transaction).await?;
+            if !matches!(self.kv.transact(transaction).await?, Outcome::Done(_)) {
+                // Whoever called takes away what names these rows: they must not stay behind.
+                unknown += 1;
+                continue;
+            }
             if !more {
                 return Ok(());
             }
             // Go on behind what was deleted: its tombstones need not be walked again.
             range.start = after(&last);
         }
+        Err(busy("sweep: its outcome is unknown"))
     }
 }
 
-fn after(key: &Bytes) -> Bytes {
+pub(crate) fn after(key: &Bytes) -> Bytes {
     let mut next = key.to_vec();
     next.push(0);
     next.into()

@@ -31,6 +31,7 @@ impl Catalog {
                 .put(key, wire::encode(&row))
                 .put(keys::tag_index(&repository.incarnation, tag.as_str()), "");
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                inner.exports.mark(&repository.id);
                 return Ok(Tag { id: tag.clone(), commit: commit.id });
             }
         }
@@ -83,6 +84,7 @@ impl Catalog {
                 .delete(key)
                 .delete(keys::tag_index(&repository.incarnation, tag.as_str()));
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
+                inner.exports.mark(&repository.id);
                 return Ok(());
             }
         }

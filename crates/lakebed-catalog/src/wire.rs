@@ -24,6 +24,12 @@ pub(crate) struct RepositoryRow {
     pub(crate) bare: bool,
     #[prost(btree_map = "string, string", tag = "7")]
     pub(crate) metadata: BTreeMap<String, String>,
+    /// Its first incarnation; empty: the present one.
+    #[prost(bytes = "vec", tag = "8")]
+    pub(crate) birth: Vec<u8>,
+    /// The incarnation a restore is writing; empty: none.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(crate) restoring: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -72,6 +78,11 @@ pub(crate) struct SealedRow {
     /// The layers folded into this one.
     #[prost(bytes = "vec", repeated, tag = "5")]
     pub(crate) inputs: Vec<Vec<u8>>,
+    /// What the head `over_head` with this layer and all below it laid over is: a tree. Empty if it was not made.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(crate) over_head: Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) over_tree: Vec<u8>,
 }
 
 /// The hashed part of a commit. Encoded with ascending fields and sorted maps, so equal commits have equal bytes.
@@ -227,6 +238,125 @@ pub(crate) struct OnceRow {
     pub(crate) conflicts: u64,
 }
 
+/// A task.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TaskRow {
+    /// See `TaskKind::stored`.
+    #[prost(uint32, tag = "1")]
+    pub(crate) kind: u32,
+    /// The life of the server that runs it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) owner: Vec<u8>,
+    /// The repository's name.
+    #[prost(string, tag = "3")]
+    pub(crate) repository: String,
+    /// The branch it moves; empty: none.
+    #[prost(string, tag = "4")]
+    pub(crate) branch: String,
+    #[prost(int64, tag = "5")]
+    pub(crate) created_ms: i64,
+    /// Last sign of life; of a finished task its end.
+    #[prost(int64, tag = "6")]
+    pub(crate) updated_ms: i64,
+    /// Things done so far.
+    #[prost(uint64, tag = "7")]
+    pub(crate) progress: u64,
+    /// Set: it is finished, well.
+    #[prost(message, optional, tag = "8")]
+    pub(crate) result: Option<TaskResultRow>,
+    /// Set: it is finished, badly.
+    #[prost(message, optional, tag = "9")]
+    pub(crate) error: Option<TaskErrorRow>,
+    /// A layer whose tree holds what the task collects; it goes when the task ends.
+    #[prost(bytes = "vec", tag = "10")]
+    pub(crate) spool: Vec<u8>,
+    /// The incarnation a restore writes; it becomes the repository's, or goes.
+    #[prost(bytes = "vec", tag = "11")]
+    pub(crate) restoring: Vec<u8>,
+    /// The namespace of the repository.
+    #[prost(string, tag = "12")]
+    pub(crate) namespace: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TaskResultRow {
+    /// The commit of a commit, merge or import.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) commit: Vec<u8>,
+    /// The trees of a dump: commits, tags, branches.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) trees: Vec<Vec<u8>>,
+    /// The run of a prepared collection.
+    #[prost(string, tag = "3")]
+    pub(crate) run: String,
+    /// Where it wrote its commits.
+    #[prost(string, tag = "4")]
+    pub(crate) commits_location: String,
+    /// Where its collector may write addresses.
+    #[prost(string, tag = "5")]
+    pub(crate) addresses_location: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TaskErrorRow {
+    /// See `ErrorKind::stored`.
+    #[prost(string, tag = "1")]
+    pub(crate) kind: String,
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+}
+
+/// What a tree of refs or commits is.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RefTreeHeader {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    /// 1 commits, 2 tags, 3 branches.
+    #[prost(uint32, tag = "2")]
+    pub(crate) listed: u32,
+}
+
+/// A tag or branch in such a tree.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DumpedRef {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) commit: Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub(crate) hidden: bool,
+}
+
+/// What an export of refs and settings consists of.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ExportManifest {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    /// The repository's name.
+    #[prost(string, tag = "2")]
+    pub(crate) repository: String,
+    #[prost(string, tag = "3")]
+    pub(crate) default_branch: String,
+    #[prost(int64, tag = "4")]
+    pub(crate) created_ms: i64,
+    #[prost(bool, tag = "5")]
+    pub(crate) read_only: bool,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// The tree of branches.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) branches: Vec<u8>,
+    /// The tree of tags.
+    #[prost(bytes = "vec", tag = "8")]
+    pub(crate) tags: Vec<u8>,
+    /// Branch protection as stored (a `RulesRow`); absent: never set.
+    #[prost(bytes = "vec", optional, tag = "9")]
+    pub(crate) rules: Option<Vec<u8>>,
+    /// Collection rules as stored; absent: not set.
+    #[prost(bytes = "vec", optional, tag = "10")]
+    pub(crate) gc_rules: Option<Vec<u8>>,
+    #[prost(int64, tag = "11")]
+    pub(crate) exported_ms: i64,
+}
+
 /// Decodes a stored record.
 pub(crate) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, CatalogError> {
     M::decode(bytes).map_err(|_| CatalogError::Damaged { what })
@@ -257,9 +387,16 @@ pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId, CatalogError> {
 
 impl RepositoryRow {
     pub(crate) fn to_repository(&self, id: &RepositoryId) -> Result<Repository, CatalogError> {
+        let incarnation = id16(&self.incarnation, "repository")?;
         Ok(Repository {
             id: id.clone(),
-            incarnation: id16(&self.incarnation, "repository")?,
+            incarnation,
+            birth: if self.birth.is_empty() { incarnation } else { id16(&self.birth, "repository")? },
+            restoring: if self.restoring.is_empty() {
+                None
+            } else {
+                Some(id16(&self.restoring, "repository")?)
+            },
             storage_namespace: self.storage_namespace.clone(),
             default_branch: self.default_branch.clone(),
             created: Timestamp::from_millis(self.created_ms),
@@ -274,6 +411,8 @@ impl From<&Repository> for RepositoryRow {
     fn from(repository: &Repository) -> Self {
         Self {
             incarnation: repository.incarnation.as_bytes().to_vec(),
+            birth: repository.birth.as_bytes().to_vec(),
+            restoring: repository.restoring.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
             storage_namespace: repository.storage_namespace.clone(),
             default_branch: repository.default_branch.clone(),
             created_ms: repository.created.millis(),

@@ -28,6 +28,13 @@ impl Inner {
         Nodes::new(self.blocks.clone(), self.nodes.clone(), base)
     }
 
+    /// The nodes of a tree that a layer made of the head's.
+    pub(crate) fn nodes_over(&self, repository: &Repository, layer: &LayerId) -> Arc<Nodes> {
+        let base = format!("{}/_lakebed/layer/{layer}", repository.storage_namespace);
+        let beneath = format!("{}/_lakebed/tree", repository.storage_namespace);
+        Nodes::over(self.blocks.clone(), self.nodes.clone(), base, beneath)
+    }
+
     /// The layers of a branch, `current` included if asked for.
     pub(crate) fn stack(
         &self,
@@ -116,6 +123,14 @@ impl Inner {
             }
         };
         Ok(Some((entry, staged.row_version)))
+    }
+
+    /// Whether every layer of a run still exists, so that what was read of it was whole: a fold on this or another
+    /// server may have replaced it, and the sweeper taken its rows.
+    pub(crate) async fn run_stands(&self, run: &[Sealed]) -> Result<bool, CatalogError> {
+        let layers = run.iter().filter(|layer| !matches!(layer.content, Content::Mask(_)));
+        let keys: Vec<Bytes> = layers.map(|layer| keys::layer(&layer.id)).collect();
+        Ok(self.kv.get_many(&keys).await?.iter().all(Option::is_some))
     }
 
     /// Whether every layer of `state` still exists, so that what was read below them counts.

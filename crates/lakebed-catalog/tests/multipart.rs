@@ -125,7 +125,7 @@ async fn put_part(
     content: &str,
 ) -> Result<CompletedPart, CatalogError> {
     let body = body_from_bytes(Bytes::from(content.to_owned()));
-    let stored = lake.catalog.store_part(target, number, body).await?;
+    let stored = lake.catalog.store_part(target, number, body, None).await?;
     let part = lake.catalog.record_part(target, number, stored, BTreeMap::new()).await?;
     Ok(CompletedPart { number, etag: part.etag })
 }

@@ -13,61 +13,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use lakebed_catalog::{ErrorKind, LogRequest, MergeStrategy};
 use lakebed_core::{Entropy, SeededEntropy};
-use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
+use lakebed_kv::MemKv;
 use parking_lot::Mutex;
-use support::{Lake, expr};
-
-/// An engine under a random schedule.
-struct Scheduled {
-    inner: MemKv,
-    entropy: SeededEntropy,
-    /// One transaction in this many has an unknown outcome; 0: none.
-    unknown_every: u64,
-}
-
-impl Scheduled {
-    async fn turn(&self) {
-        for _ in 0..self.entropy.next_u64() % 4 {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-#[async_trait]
-impl Kv for Scheduled {
-    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        self.turn().await;
-        self.inner.get(key).await
-    }
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
-        self.turn().await;
-        self.inner.get_many(keys).await
-    }
-    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
-        self.turn().await;
-        self.inner.scan(range, limit).await
-    }
-    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
-        self.turn().await;
-        let luck = self.entropy.next_u64();
-        let unknown = self.unknown_every > 0 && luck.is_multiple_of(self.unknown_every);
-        if unknown && luck.is_multiple_of(2) {
-            return Ok(Outcome::Unknown);
-        }
-        let outcome = self.inner.transact(transaction).await?;
-        self.turn().await;
-        Ok(if unknown { Outcome::Unknown } else { outcome })
-    }
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-    async fn close(&self) -> Result<(), KvError> {
-        self.inner.close().await
-    }
-}
+use support::{Lake, Scheduled, branch, expr};
 
 /// What is known of one path: every value it was ever asked to have (`None` = deleted), and up to which number the
 /// writes were acknowledged. Unacknowledged ones may or may not have happened.
@@ -156,6 +106,18 @@ async fn merger(lake: Arc<Lake>) {
     }
 }
 
+/// Seals and folds at any moment, as the background does with branches that have many deletions.
+async fn tidier(lake: Arc<Lake>) {
+    for round in 0..12 {
+        let on = BRANCHES[round % 2];
+        if let Err(error) = lake.catalog.tidy(&lake.repo, &branch(on)).await {
+            assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        }
+        // At once, so that whoever still reads the folded layers finds them gone.
+        lake.catalog.sweep_once().await.unwrap();
+    }
+}
+
 async fn sweeper(lake: Arc<Lake>) {
     for _ in 0..6 {
         lake.catalog.sweep_once().await.unwrap();
@@ -201,15 +163,16 @@ async fn check_working_state(lake: &Lake, histories: &Histories) {
 async fn history(seed: u64) {
     let entropy = SeededEntropy::new(seed);
     let unknown_every = [0, 0, 20, 7][(entropy.next_u64() % 4) as usize];
-    let kv =
-        Arc::new(Scheduled { inner: MemKv::new(), entropy: SeededEntropy::new(seed ^ 1), unknown_every: 0 });
+    let kv = Arc::new(Scheduled::new(MemKv::new(), seed ^ 1));
     let first = Lake::over(kv.clone(), seed).await;
     first.create_branch("dev", "main").await.unwrap();
     let blocks = first.catalog.blocks().clone();
     let repo = first.repo.clone();
     drop(first);
     let Ok(kv) = Arc::try_unwrap(kv) else { panic!("the first catalog is gone") };
-    let kv = Arc::new(Scheduled { unknown_every, ..kv });
+    // In some histories calls take so long that a fold and a sweep come in between.
+    let pause_every = [0, 0, 12][(entropy.next_u64() % 3) as usize];
+    let kv = Arc::new(Scheduled { unknown_every, pause_every, ..kv });
     let histories: Histories = Arc::default();
     let lives = 1 + entropy.next_u64() % 3;
     for life in 0..lives {
@@ -224,6 +187,7 @@ async fn history(seed: u64) {
         clients.spawn(committer(lake.clone(), "main", histories.clone()));
         clients.spawn(merger(lake.clone()));
         clients.spawn(sweeper(lake.clone()));
+        clients.spawn(tidier(lake.clone()));
         // The last life ends by itself, the others in a crash after a random number of turns.
         if life + 1 < lives {
             for _ in 0..entropy.next_u64() % 600 {

@@ -35,7 +35,7 @@ pub struct FjallConfig {
 
 impl Default for FjallConfig {
     fn default() -> Self {
-        Self { journal_bytes: 256 << 20, memtable_bytes: 32 << 20, cache_bytes: 64 << 20 }
+        Self { journal_bytes: 256 << 20, memtable_bytes: 8 << 20, cache_bytes: 32 << 20 }
     }
 }
 

@@ -98,6 +98,14 @@ pub(crate) fn branch<I>(action: &'static str, param: &'static str) -> impl Fn(&C
     move |call, _| one(within(action, call, "branch", call.param(param)))
 }
 
+/// Merging: a commit on the destination, and writing whatever object the merge is given to resolve a conflict with.
+pub(crate) fn merge(call: &Call, merge: &lakebed_api::Merge) -> Requirement {
+    let mut needed = vec![within("fs:CreateCommit", call, "branch", call.param("destinationBranch"))];
+    let given = merge.resolutions.iter().flatten().filter(|resolution| resolution.object.is_some());
+    needed.extend(given.map(|resolution| within("fs:WriteObject", call, "object", &resolution.path)));
+    Requirement::All(needed)
+}
+
 /// On every branch of the repository.
 pub(crate) fn every_branch<I>(action: &'static str) -> impl Fn(&Call, &I) -> Requirement {
     move |call, _| one(within(action, call, "branch", "*"))

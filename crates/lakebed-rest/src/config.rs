@@ -1,5 +1,7 @@
 //! What the server tells its clients about itself.
 
+use std::time::Duration;
+
 use lakebed_api::{StorageConfig, VersionConfig};
 use lakebed_blocks::StoreInfo;
 
@@ -12,6 +14,8 @@ pub struct RestConfig {
     pub version_context: String,
     /// The block store as clients need to know it.
     pub storage: StorageConfig,
+    /// How long presigned URLs hold.
+    pub presign_life: Duration,
     /// How long a collector must leave an uncommitted object alone, in seconds.
     pub gc_grace_period_secs: u32,
 }
@@ -43,6 +47,7 @@ impl RestConfig {
                 pre_sign_support: info.presign,
                 pre_sign_support_ui: info.presign,
             },
+            presign_life: Duration::from_mins(15),
             gc_grace_period_secs: 24 * 3600,
         }
     }

@@ -1,7 +1,7 @@
 //! Errors, and the one place where the catalog's and auth's refusals become statuses (`versioning-api` §18).
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use lakebed_api::{MergeResult, MergeSummary};
+use lakebed_api::MergeResult;
 use lakebed_auth::AuthError;
 use lakebed_catalog::{CatalogError, ErrorKind};
 use lakebed_core::{NameError, PathError, RefExprError};
@@ -27,8 +27,8 @@ enum Shape {
     Text,
     /// No body.
     Bare,
-    /// An empty merge result that also has the message, so that clients of either form can read it.
-    Merge(Option<MergeSummary>),
+    /// A merge result without a reference.
+    Merge(Box<MergeResult>),
 }
 
 impl RestError {
@@ -72,9 +72,10 @@ impl RestError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error: the server's log says more")
     }
 
-    /// The same error as a merge answers it.
-    pub(crate) fn into_merge_form(mut self, summary: Option<MergeSummary>) -> Self {
-        self.shape = Shape::Merge(summary);
+    /// The same error as a merge answers it: an empty result that also has the message, so that clients of either form
+    /// can read it.
+    pub(crate) fn into_merge_form(mut self, result: MergeResult) -> Self {
+        self.shape = Shape::Merge(Box::new(MergeResult { message: Some(self.message.clone()), ..result }));
         self
     }
 
@@ -88,10 +89,7 @@ impl RestError {
             Shape::Json => reply::json(self.status, &lakebed_api::Error { message: self.message }),
             Shape::Text => Ok(reply::text(self.status, format!("{}\n", self.message))),
             Shape::Bare => Ok(reply::empty(self.status)),
-            Shape::Merge(summary) => reply::json(
-                self.status,
-                &MergeResult { reference: String::new(), summary, message: Some(self.message) },
-            ),
+            Shape::Merge(result) => reply::json(self.status, &*result),
         }
         .unwrap_or_else(|_| reply::empty(StatusCode::INTERNAL_SERVER_ERROR));
         response.headers_mut().extend(self.headers);
@@ -131,11 +129,14 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::UploadNotFound
         | ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::ObjectGone => StatusCode::GONE,
-        ErrorKind::AlreadyExists | ErrorKind::MergeConflict | ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::AlreadyExists | ErrorKind::MergeConflict | ErrorKind::Conflict | ErrorKind::Cancelled => {
+            StatusCode::CONFLICT
+        }
         ErrorKind::Protected | ErrorKind::ReadOnly | ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Expired => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -21,6 +21,7 @@ mod handlers;
 mod json;
 mod object_json;
 mod operation;
+mod presign;
 mod query;
 mod range;
 mod reply;

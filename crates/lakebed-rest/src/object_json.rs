@@ -20,12 +20,21 @@ pub(crate) enum Show {
     Never,
 }
 
+/// Where an object is said to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// At its address in this namespace.
+    In(&'a str),
+    /// Behind a presigned URL that holds until then, Unix seconds.
+    Url(&'a str, i64),
+}
+
 /// Writes an object.
 pub(crate) fn object(
     out: &mut Vec<u8>,
     path: &str,
     entry: &EntryView<'_>,
-    namespace: &str,
+    place: Place<'_>,
     show: Show,
 ) -> Result<(), RestError> {
     out.extend_from_slice(b"{\"checksum\":");
@@ -33,7 +42,7 @@ pub(crate) fn object(
     out.extend_from_slice(b",\"content_type\":");
     text(out, entry.content_type())?;
     metadata(out, entry.metadata(), show)?;
-    tail(out, path, entry.address, namespace, entry.size, entry.mtime_secs)
+    tail(out, path, entry.address, place, entry.size, entry.mtime_secs)
 }
 
 /// The answer to a write. Its content type is shown as stored: empty for a form's part without one, though every
@@ -45,7 +54,7 @@ pub(crate) fn written(path: &str, entry: &Entry, namespace: &str, show: Show) ->
     out.extend_from_slice(b",\"content_type\":");
     text(&mut out, &entry.content_type)?;
     metadata(&mut out, entry.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())), show)?;
-    tail(&mut out, path, &entry.address, namespace, entry.size, entry.mtime_secs)?;
+    tail(&mut out, path, &entry.address, Place::In(namespace), entry.size, entry.mtime_secs)?;
     Ok(out)
 }
 
@@ -110,7 +119,7 @@ fn tail(
     out: &mut Vec<u8>,
     path: &str,
     address: &str,
-    namespace: &str,
+    place: Place<'_>,
     size: u64,
     mtime_secs: i64,
 ) -> Result<(), RestError> {
@@ -119,16 +128,22 @@ fn tail(
     out.extend_from_slice(b",\"path\":");
     text(out, path)?;
     out.extend_from_slice(b",\"path_type\":\"object\",\"physical_address\":");
-    if address.contains("://") {
-        text(out, address)?;
-    } else {
-        // The namespace and the address within it are one JSON text: the quotes where they meet go.
-        text(out, namespace.strip_suffix('/').unwrap_or(namespace))?;
-        out.pop();
-        out.push(b'/');
-        let joint = out.len();
-        text(out, address)?;
-        out.remove(joint);
+    match place {
+        Place::Url(url, until) => {
+            text(out, url)?;
+            out.extend_from_slice(b",\"physical_address_expiry\":");
+            number(out, &until)?;
+        }
+        Place::In(_) if address.contains("://") => text(out, address)?,
+        Place::In(namespace) => {
+            // The namespace and the address within it are one JSON text: the quotes where they meet go.
+            text(out, namespace.strip_suffix('/').unwrap_or(namespace))?;
+            out.pop();
+            out.push(b'/');
+            let joint = out.len();
+            text(out, address)?;
+            out.remove(joint);
+        }
     }
     out.extend_from_slice(b",\"size_bytes\":");
     number(out, &size)?;
@@ -167,7 +182,7 @@ mod tests {
     fn read(entry: &Entry, show: Show) -> ObjectStats {
         let bytes = entry.encode();
         let mut out = Vec::new();
-        object(&mut out, "a/\u{1}b", &bytes.view().unwrap(), "local://ns", show).unwrap();
+        object(&mut out, "a/\u{1}b", &bytes.view().unwrap(), Place::In("local://ns"), show).unwrap();
         serde_json::from_slice(&out).unwrap()
     }
 
@@ -193,6 +208,18 @@ mod tests {
     #[test]
     fn absolute_addresses_stay_as_they_are() {
         assert_eq!(read(&entry("s3://other/key"), Show::Never).physical_address, "s3://other/key");
+    }
+
+    #[test]
+    fn a_presigned_url_stands_for_the_address_until_it_ends() {
+        let bytes = entry("data/x").encode();
+        let mut out = Vec::new();
+        let place = Place::Url("https://store/x?a=b&c", 1_800_000_000);
+        object(&mut out, "x", &bytes.view().unwrap(), place, Show::Never).unwrap();
+        let stats: ObjectStats = serde_json::from_slice(&out).unwrap();
+        assert_eq!(stats.physical_address, "https://store/x?a=b&c");
+        assert_eq!(stats.physical_address_expiry, Some(1_800_000_000));
+        assert_eq!(stats.size_bytes, Some(7));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use crate::access::{
     repository_any, tag,
 };
 use crate::handlers::{
-    branches, commits, diffs, identity as caller, merges, object_reads, object_writes, page, pulls,
-    repositories, server, settings, staging, symlink, tags, trees, unserved, uploads,
+    background, branches, client_uploads, commits, diffs, dumps, identity as caller, merges, object_reads,
+    object_writes, page, pulls, repositories, server, settings, staging, symlink, tags, trees, unserved,
+    uploads,
 };
 use crate::operation::{Operation, Route, delete, get, head, patch, post, put};
 
@@ -415,6 +416,14 @@ fn of_history() -> Vec<Operation> {
             .requires(branch("fs:CreateCommit", "branch"))
             .json(commits::new_commit)
             .does(commits::commit),
+        post("commitAsync", of_branch!("/commits/async"))
+            .requires(branch("fs:CreateCommit", "branch"))
+            .json(commits::new_commit)
+            .does(background::commit),
+        get("commitAsyncStatus", of_branch!("/commits/async/{id}/status"))
+            .requires(branch("fs:CreateCommit", "branch"))
+            .bare()
+            .does(background::commit_status),
         post("CreateCommitRecord", repo!("/commits"))
             .requires(every_branch("fs:CreateCommit"))
             .json(commits::record_input)
@@ -432,9 +441,21 @@ fn of_history() -> Vec<Operation> {
             .json(|_, pick| Ok(pick))
             .does(commits::cherry_pick),
         post("mergeIntoBranch", merge_path!())
-            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .requires(access::merge)
             .optional_json(merges::input)
             .does(merges::merge),
+        post("mergeIntoBranchAsync", merge_path!("/async"))
+            .requires(access::merge)
+            .optional_json(merges::input)
+            .does(background::merge),
+        get("mergeIntoBranchAsyncStatus", merge_path!("/async/{id}/status"))
+            .requires(branch("fs:CreateCommit", "destinationBranch"))
+            .bare()
+            .does(background::merge_status),
+        get("listMergeConflicts", merge_path!("/conflicts"))
+            .requires(repository("fs:ListObjects"))
+            .query(merges::conflicts_input)
+            .does(merges::conflicts),
         get("findMergeBase", merge_path!()).requires(repository_any(BASE)).bare().does(merges::base),
         get("diffBranch", of_branch!("/diff"))
             .requires(repository("fs:ListObjects"))
@@ -519,54 +540,54 @@ fn of_staging() -> Vec<Operation> {
             .json(staging::link_input)
             .does(staging::link),
         post("createPresignMultipartUpload", of_branch!("/staging/pmpu"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .query(staging::create_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::Creation::path))
+            .query(client_uploads::create_input)
+            .does(client_uploads::create),
         put("completePresignMultipartUpload", of_branch!("/staging/pmpu/{uploadId}"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .optional_json(staging::complete_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::End::path))
+            .optional_json(client_uploads::end_input)
+            .does(client_uploads::complete),
         delete("abortPresignMultipartUpload", of_branch!("/staging/pmpu/{uploadId}"))
-            .requires(object("fs:WriteObject", String::as_str))
-            .optional_json(staging::abort_upload_input)
-            .does(staging::create_upload),
+            .requires(object("fs:WriteObject", client_uploads::End::path))
+            .optional_json(client_uploads::end_input)
+            .does(client_uploads::abort),
         put("uploadPart", of_branch!("/staging/pmpu/{uploadId}/parts/{partNumber}"))
-            .requires(object("fs:WriteObject", |part: &staging::Part<lakebed_api::UploadPartFrom>| {
+            .requires(object("fs:WriteObject", |part: &client_uploads::Part<lakebed_api::UploadPartFrom>| {
                 &part.path
             }))
-            .json(staging::part_input)
-            .does(staging::upload_part),
+            .json(client_uploads::part_input)
+            .does(client_uploads::upload_part),
         put("uploadPartCopy", of_branch!("/staging/pmpu/{uploadId}/parts/{partNumber}/copy"))
-            .requires(|call, part: &staging::Part<lakebed_api::UploadPartCopyFrom>| {
+            .requires(|call, part: &client_uploads::Part<lakebed_api::UploadPartCopyFrom>| {
                 let source = &part.from.copy_source;
                 access::copy_part(call, &source.repository, &source.path, &part.path)
             })
-            .json(staging::part_copy_input)
-            .does(staging::copy_part),
+            .json(client_uploads::part_copy_input)
+            .does(client_uploads::copy_part),
     ]
 }
 
 fn of_tasks() -> Vec<Operation> {
     const PREPARE: &str = "retention:PrepareGarbageCollectionCommits";
     vec![
-        put("dumpRefs", repo!("/refs/dump")).requires(repository_all(DUMP)).bare().does(unserved::dump),
+        put("dumpRefs", repo!("/refs/dump")).requires(repository_all(DUMP)).bare().does(dumps::dump),
         put("restoreRefs", repo!("/refs/restore"))
             .requires(access::restore)
-            .json(unserved::restore_input)
-            .does(unserved::restore),
-        post("dumpSubmit", repo!("/dump")).requires(repository_all(DUMP)).bare().does(unserved::dump),
+            .json(dumps::restore_input)
+            .does(dumps::restore),
+        post("dumpSubmit", repo!("/dump")).requires(repository_all(DUMP)).bare().does(dumps::submit_dump),
         get("dumpStatus", repo!("/dump"))
             .requires(repository_all(DUMP))
-            .query(unserved::task)
-            .does(unserved::unknown_task),
+            .query(dumps::task_id)
+            .does(dumps::dump_status),
         post("restoreSubmit", repo!("/restore"))
             .requires(access::restore)
-            .json(unserved::restore_input)
-            .does(unserved::restore),
+            .json(dumps::restore_input)
+            .does(dumps::submit_restore),
         get("restoreStatus", repo!("/restore"))
             .requires(access::restore)
-            .query(unserved::task)
-            .does(unserved::unknown_task),
+            .query(dumps::task_id)
+            .does(dumps::restore_status),
         get("importStatus", of_branch!("/import"))
             .requires(branch("fs:ReadBranch", "branch"))
             .query(unserved::task_by_id)
@@ -642,10 +663,6 @@ fn of_others() -> Vec<Operation> {
         unknown(get("getTokenRedirect", "/auth/get-token/start")),
         unknown(get("getTokenFromMailbox", "/auth/get-token/mailboxes/{mailbox}")),
         unknown(get("releaseTokenToMailbox", "/auth/get-token/release-token/{loginRequestToken}")),
-        unknown(post("commitAsync", of_branch!("/commits/async"))),
-        unknown(get("commitAsyncStatus", of_branch!("/commits/async/{id}/status"))),
-        unknown(post("mergeIntoBranchAsync", merge_path!("/async"))),
-        unknown(get("mergeIntoBranchAsyncStatus", merge_path!("/async/{id}/status"))),
         unknown(post("pushIcebergTable", "/iceberg/remotes/{catalog}/push")),
         unknown(post("pullIcebergTable", "/iceberg/remotes/{catalog}/pull")),
     ]

@@ -254,9 +254,12 @@ impl From<CatalogError> for S3Error {
             ErrorKind::ObjectGone => Self::new(Code::NoSuchVersion, "The data behind this object is gone.")
                 .with_status(StatusCode::GONE),
             ErrorKind::UploadNotFound => Self::of(Code::NoSuchUpload),
-            ErrorKind::AlreadyExists | ErrorKind::MergeConflict | ErrorKind::Conflict => {
-                say(Code::ConditionalRequestConflict)
-            }
+            // The last two are of tasks, which no S3 request waits for.
+            ErrorKind::AlreadyExists
+            | ErrorKind::MergeConflict
+            | ErrorKind::Conflict
+            | ErrorKind::Expired
+            | ErrorKind::Cancelled => say(Code::ConditionalRequestConflict),
             ErrorKind::NamespaceRefused | ErrorKind::NoChanges | ErrorKind::Dirty => {
                 say(Code::InvalidRequest)
             }

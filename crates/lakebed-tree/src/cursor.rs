@@ -23,6 +23,19 @@ pub(crate) async fn load_child(store: &dyn NodeStore, at: &NodeCursor) -> Result
     Ok(node)
 }
 
+/// The ids of the nodes right below an inner node, in key order; none below a leaf.
+pub fn child_ids(node: &Arc<Node>) -> Result<Vec<NodeId>, TreeError> {
+    let mut ids = Vec::new();
+    if node.level() > 0 {
+        let mut at = NodeCursor::first(node.clone());
+        while !at.is_end() {
+            ids.push(at.child()?.id);
+            at.advance();
+        }
+    }
+    Ok(ids)
+}
+
 /// The value at `key`: a slice of its node.
 pub async fn lookup(store: &dyn NodeStore, root: &NodeId, key: &[u8]) -> Result<Option<Bytes>, TreeError> {
     let mut cursor = NodeCursor::at(load(store, root).await?, key);

@@ -28,7 +28,7 @@ use lakebed_core::NodeId;
 
 pub use aggregate::{Aggregate, aggregate};
 pub use canonical::check_canonical;
-pub use cursor::{Cursor, lookup};
+pub use cursor::{Cursor, child_ids, lookup};
 pub use diff::{Diff, DiffItem};
 pub use edit::{Edit, EditList, EditSource, Edited, edit};
 pub use memory::MemNodeStore;

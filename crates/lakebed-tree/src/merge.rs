@@ -27,12 +27,14 @@ pub trait Identity: Send + Sync {
 }
 
 /// How a conflict ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// The source's state is taken.
     Source,
     /// The destination's state is kept.
     Destination,
+    /// This value is taken, or none: the base's, or one that neither side has.
+    Value(Option<Bytes>),
     /// It stays a conflict: the merge fails, the others are still counted.
     Conflict,
 }
@@ -108,7 +110,7 @@ impl Changes<'_, '_> {
 impl EditSource for Changes<'_, '_> {
     async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
         while let Some(item) = self.diff.next().await? {
-            let (base, source) = (item.left, item.right);
+            let (base, mut source) = (item.left, item.right);
             if self.same(base.as_ref(), source.as_ref()) {
                 continue;
             }
@@ -133,6 +135,13 @@ impl EditSource for Changes<'_, '_> {
                     Resolution::Destination => {
                         self.counts.resolved += 1;
                         continue;
+                    }
+                    Resolution::Value(value) => {
+                        self.counts.resolved += 1;
+                        if value == destination {
+                            continue;
+                        }
+                        source = value;
                     }
                     Resolution::Conflict => {
                         self.counts.conflicts += 1;

@@ -227,7 +227,7 @@ impl Identity for FirstByte {
     }
 }
 
-fn naive_merge(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, u64> {
+fn naive_merge(trees: &ThreeWay<Map>, strategy: &Resolution) -> Result<Map, u64> {
     if trees.base == trees.destination && trees.base != trees.source {
         return Ok(trees.source.clone());
     }
@@ -249,6 +249,7 @@ fn naive_merge(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, u64> 
             match strategy {
                 Resolution::Source => s,
                 Resolution::Destination => d,
+                Resolution::Value(_) => b,
                 Resolution::Conflict => {
                     conflicts += 1;
                     d
@@ -271,7 +272,12 @@ async fn merge_maps(trees: &ThreeWay<Map>, strategy: Resolution) -> Result<Map, 
         source: scratch(&store, Rule::FORMAT, &trees.source).await,
         destination: scratch(&store, Rule::FORMAT, &trees.destination).await,
     };
-    let merged = merge(store.clone(), roots, &FirstByte, &mut |_, _| strategy).await.unwrap();
+    // A value is the base's, as one example of what neither side has.
+    let mut resolve = |_: &[u8], sides: ThreeWay<Option<&[u8]>>| match &strategy {
+        Resolution::Value(_) => Resolution::Value(sides.base.map(Bytes::copy_from_slice)),
+        strategy => strategy.clone(),
+    };
+    let merged = merge(store.clone(), roots, &FirstByte, &mut resolve).await.unwrap();
     if merged.conflicts > 0 {
         return Err(merged.conflicts);
     }
@@ -294,7 +300,12 @@ proptest! {
         base in proptest::collection::btree_map("[a-f]", "[1-3][xy]?", 0..6),
         source in proptest::collection::btree_map("[a-f]", proptest::option::of("[1-3][xy]?"), 0..4),
         destination in proptest::collection::btree_map("[a-f]", proptest::option::of("[1-3][xy]?"), 0..4),
-        strategy in prop_oneof![Just(Resolution::Source), Just(Resolution::Destination), Just(Resolution::Conflict)],
+        strategy in prop_oneof![
+            Just(Resolution::Source),
+            Just(Resolution::Destination),
+            Just(Resolution::Value(None)),
+            Just(Resolution::Conflict),
+        ],
     ) {
         let bytes = |map: BTreeMap<String, String>| -> Map {
             map.into_iter().map(|(k, v)| (k.into_bytes(), v.into_bytes())).collect()
@@ -307,7 +318,7 @@ proptest! {
             map
         };
         let trees = ThreeWay { source: side(source), destination: side(destination), base: base.clone() };
-        block_on(async { assert_eq!(merge_maps(&trees, strategy).await, naive_merge(&trees, strategy)) });
+        block_on(async { assert_eq!(merge_maps(&trees, strategy.clone()).await, naive_merge(&trees, &strategy)) });
     }
 }
 

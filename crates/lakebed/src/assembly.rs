@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
-use lakebed_blocks::{BlockStore, LocalStore, MemStore};
+use lakebed_blocks::{BlockStore, LocalStore, MemStore, S3Store};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv};
@@ -47,7 +47,7 @@ pub(crate) struct Lake {
 
 impl Lake {
     /// Opens the engines, replaying what a crash left.
-    pub(crate) fn open(settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
         let kv: Arc<dyn Kv> = match &settings.database {
             Database::Local(path) => {
                 create_directory(path).map_err(|error| {
@@ -64,6 +64,7 @@ impl Lake {
                 })?;
                 Arc::new(LocalStore::open(path)?)
             }
+            Blockstore::S3(config) => Arc::new(S3Store::open(config.as_ref().clone()).await),
             Blockstore::Mem => Arc::new(MemStore::new()),
         };
         let catalog = Catalog::new(CatalogConfig {
@@ -105,10 +106,14 @@ impl Lake {
         settings: &Settings,
         ready: impl FnOnce(SocketAddr),
     ) -> Result<(), Failure> {
+        // The embedded engine is one process's own: what is still running was begun by an earlier one.
+        self.catalog.abandon_orphans().await?;
         let mut rest = RestConfig::for_store(&self.blocks.info(), API_VERSION);
         if let Some(prefix) = &settings.default_namespace_prefix {
             rest.storage.default_namespace_prefix = Some(prefix.clone());
         }
+        rest.presign_life = settings.presign.life;
+        rest.storage.pre_sign_support_ui &= settings.presign.in_ui;
         let entropy = Arc::new(SystemEntropy);
         let router = Router::new(Doors {
             s3: S3::new(self.catalog.clone(), self.auth.clone(), settings.gateway.clone(), entropy.clone()),

@@ -123,7 +123,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
         tracing::warn!("local settings keep everything on this machine: not for production");
     }
     runtime()?.block_on(async {
-        let lake = assembly::Lake::open(&settings)?;
+        let lake = assembly::Lake::open(&settings).await?;
         lake.install(&settings).await?;
         lake.serve(&settings, |address| tracing::info!("listening on http://{address}")).await
     })
@@ -132,7 +132,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
 fn setup(options: SetupOptions) -> Result<(), Failure> {
     let (settings, _) = settings(&values(&options.config)?, &options.config)?;
     runtime()?.block_on(async {
-        let lake = assembly::Lake::open(&settings)?;
+        let lake = assembly::Lake::open(&settings).await?;
         let pair = options.access_key_id.zip(options.secret_access_key);
         let result = lake.auth.setup(&options.user_name, pair).await;
         lake.close().await?;

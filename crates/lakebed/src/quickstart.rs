@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let settings = Settings::resolve(&values, home().as_deref())?;
     logging::start(&settings)?;
     runtime()?.block_on(async {
-        let lake = Lake::open(&settings)?;
+        let lake = Lake::open(&settings).await?;
         lake.install(&settings).await?;
         sample(&lake).await?;
         lake.serve(&settings, |address| welcome(&format!("http://{address}"), &directory)).await
@@ -148,9 +148,7 @@ The key pair is published: for this machine only. Three things to try:
 
     curl -u {KEY}:{SECRET} {address}/api/v1/repositories
 
-    AWS_ACCESS_KEY_ID={KEY} AWS_SECRET_ACCESS_KEY={SECRET} \\
-      python3 -c \"import boto3; s3 = boto3.client('s3', endpoint_url='{address}', region_name='us-east-1'); \\
-      print([o['Key'] for o in s3.list_objects_v2(Bucket='{REPOSITORY}', Prefix='main/', Delimiter='/')['Contents']])\"
+    curl --aws-sigv4 aws:amz:us-east-1:s3 -u {KEY}:{SECRET} '{address}/{REPOSITORY}?list-type=2&prefix=main/&delimiter=/'
 
     LAKECTL_SERVER_ENDPOINT_URL={address} LAKECTL_CREDENTIALS_ACCESS_KEY_ID={KEY} \\
       LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY={SECRET} lakectl branch list lakefs://{REPOSITORY}

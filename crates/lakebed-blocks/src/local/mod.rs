@@ -27,8 +27,9 @@ use tokio::sync::mpsc;
 use self::flush::{Flusher, SystemFlusher};
 use self::log::{Log, Request, SMALL};
 use self::place::Placer;
-use self::tree::{Tree, is_absent};
+use self::tree::{FileStat, Tree, is_absent};
 use self::uploads::Uploads;
+use self::walk::{Leave, Walks};
 use crate::address::{RESERVED, segments};
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, BodyError, ByteRange, ByteStream, PutOptions, StoreInfo,
@@ -49,6 +50,7 @@ pub struct LocalStore {
     entropy: Arc<dyn Entropy>,
     placer: Placer,
     uploads: Uploads,
+    walks: Arc<Walks>,
     _lock: File,
 }
 
@@ -112,7 +114,7 @@ impl LocalStore {
         let log = Arc::new(log);
         let placer = Placer { tree: tree.clone(), log: log.clone(), flusher: flusher.clone() };
         let uploads = Uploads::new(placer.clone());
-        Ok(Self { tree, log, flusher, entropy, placer, uploads, _lock: lock })
+        Ok(Self { tree, log, flusher, entropy, placer, uploads, walks: Arc::default(), _lock: lock })
     }
 
     fn path(address: &BlockAddress) -> Result<&str, BlockError> {
@@ -172,7 +174,14 @@ async fn begin(body: &mut ByteStream) -> Result<Beginning, BlockError> {
 #[async_trait]
 impl BlockStore for LocalStore {
     fn info(&self) -> StoreInfo {
-        StoreInfo { kind: "local", scheme: "local", presign: false, presign_multipart: false, import: false }
+        StoreInfo {
+            kind: "local",
+            scheme: "local",
+            presign: false,
+            presign_multipart: false,
+            import: false,
+            min_part_bytes: 0,
+        }
     }
 
     async fn put(
@@ -324,11 +333,14 @@ impl BlockStore for LocalStore {
         if prefix.split('/').any(|segment| segment == "..") {
             return Err(outside(&BlockAddress::new(prefix)));
         }
-        let tree = self.tree.clone();
-        blocking("list objects", move || {
-            walk::list(&tree, &prefix, after.as_deref(), limit).map_err(io_error("list objects"))
+        let (tree, walks) = (self.tree.clone(), self.walks.clone());
+        let found = blocking("list objects", move || {
+            walks
+                .list(&tree, &prefix, after.as_deref(), Leave::default(), limit)
+                .map_err(io_error("list objects"))
         })
-        .await
+        .await?;
+        Ok(found.into_iter().map(|found| block_info(format!("local://{}", found.path), found.file)).collect())
     }
 
     async fn create_multipart(&self, address: &BlockAddress) -> Result<String, BlockError> {
@@ -344,6 +356,7 @@ impl BlockStore for LocalStore {
         upload: &str,
         number: u32,
         body: ByteStream,
+        _: Option<u64>,
     ) -> Result<(Stored, String), BlockError> {
         Self::path(address)?;
         let tag = format!("{number}-{:016x}", self.entropy.next_u64());
@@ -367,6 +380,15 @@ impl BlockStore for LocalStore {
 
     async fn close(&self) -> Result<(), BlockError> {
         self.log.close().await.map_err(io_error("close the store"))
+    }
+}
+
+fn block_info(address: String, file: FileStat) -> BlockInfo {
+    BlockInfo {
+        address: BlockAddress::new(address),
+        size: file.size,
+        mtime_secs: file.mtime_secs,
+        etag: None,
     }
 }
 

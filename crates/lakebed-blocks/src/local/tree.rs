@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, statat};
 
 /// Open directories kept. Each costs a descriptor.
 const OPEN_DIRECTORIES: usize = 256;
@@ -138,7 +138,7 @@ impl Tree {
 
     /// Removes a directory with the files in it (not recursive).
     pub(crate) fn remove_directory(&self, path: &str) -> io::Result<()> {
-        for (name, _) in self.entries(path)? {
+        for name in self.names(path)? {
             self.unlink(&format!("{path}/{name}"))?;
         }
         self.open.remove(path);
@@ -155,17 +155,15 @@ impl Tree {
         }
     }
 
-    /// The names in a directory, and which are directories. Names that are not UTF-8 are not ours and left out.
-    pub(crate) fn entries(&self, path: &str) -> io::Result<Vec<(String, bool)>> {
-        let fd = self.confined(path, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+    /// A directory as it is named now, whatever was opened before.
+    pub(crate) fn open_directory(&self, path: &str) -> io::Result<OwnedFd> {
+        self.confined(path, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())
+    }
+
+    /// The names in a directory. Names that are not UTF-8 are not ours and left out.
+    fn names(&self, path: &str) -> io::Result<Vec<String>> {
         let mut all = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&fd)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if name != "." && name != ".." {
-                all.push((name.to_owned(), entry.file_type() == rustix::fs::FileType::Directory));
-            }
-        }
+        each_entry(&self.open_directory(path)?, &mut |name, _| all.push(name.to_owned()))?;
         Ok(all)
     }
 
@@ -173,6 +171,73 @@ impl Tree {
     pub(crate) fn sync_all(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.root)?)
     }
+}
+
+/// What a name in a directory stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    /// A symbolic link, a pipe, a device.
+    Other,
+}
+
+fn kind(kind: FileType) -> Kind {
+    match kind {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        _ => Kind::Other,
+    }
+}
+
+/// What is known of a file without opening it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileStat {
+    pub(crate) size: u64,
+    pub(crate) mtime_secs: i64,
+    /// Nanoseconds within that second.
+    pub(crate) mtime_nanos: u64,
+}
+
+/// Calls `each` with every name in an open directory. Names that are not UTF-8 are left out.
+pub(crate) fn each_entry(directory: &OwnedFd, each: &mut dyn FnMut(&str, Kind)) -> io::Result<()> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name == "." || name == ".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            // Some file systems do not say.
+            FileType::Unknown => match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => kind(FileType::from_raw_mode(stat.st_mode)),
+                Err(rustix::io::Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            },
+            known => kind(known),
+        };
+        each(name, kind);
+    }
+    Ok(())
+}
+
+/// A file in an open directory; `None` if there is none of this name.
+pub(crate) fn stat(directory: &OwnedFd, name: &str) -> io::Result<Option<FileStat>> {
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Some(FileStat {
+            size: stat.st_size as u64,
+            mtime_secs: stat.st_mtime,
+            mtime_nanos: stat.st_mtime_nsec,
+        })),
+        Ok(_) | Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// When an open directory changed last, in nanoseconds since the epoch.
+pub(crate) fn changed(directory: &OwnedFd) -> io::Result<i128> {
+    let stat = rustix::fs::fstat(directory)?;
+    Ok(i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec))
 }
 
 /// Whether an error says that there is no such file: a file where a directory would be counts, too.

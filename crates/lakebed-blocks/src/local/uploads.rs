@@ -218,7 +218,7 @@ mod tests {
         let mut parts = Vec::new();
         for (number, content) in [(1, "first "), (2, "second ")] {
             let body = body_from_bytes(Bytes::from(content.repeat(20_000)));
-            let (stored, tag) = store.put_part(&address, &upload, number, body).await.unwrap();
+            let (stored, tag) = store.put_part(&address, &upload, number, body, None).await.unwrap();
             parts.push(StoredPart { number, tag, size: stored.size });
         }
         Begun { store, gate, address, upload, parts, directory }

@@ -9,8 +9,10 @@ use lakebed_catalog::{
     DiffRequest, EntryDraft, ListRequest, ListedObject, LogRequest, MergeOutcome, MergeRequest,
     MergeStrategy, NewRepository, Precondition,
 };
-use lakebed_core::{BranchId, ManualClock, ObjectPath, RefExpr, RepositoryId, SeededEntropy, Timestamp};
-use lakebed_kv::{Kv, MemKv};
+use lakebed_core::{
+    BranchId, Entropy, ManualClock, ObjectPath, RefExpr, RepositoryId, SeededEntropy, Timestamp,
+};
+use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
 
 pub struct Lake {
     pub catalog: Catalog,
@@ -196,5 +198,127 @@ impl Lake {
             }
             request.after = page.next_offset;
         }
+    }
+}
+
+/// An engine at whose gate transactions that write rows of one noun wait while it is closed.
+pub struct Gate {
+    inner: Arc<dyn Kv>,
+    noun: u8,
+    closed: tokio::sync::watch::Sender<bool>,
+    waiting: tokio::sync::watch::Sender<usize>,
+}
+
+impl Gate {
+    /// Before publishes: they write the outcome of an operation.
+    pub fn new(inner: Arc<dyn Kv>) -> Arc<Self> {
+        Self::before(inner, b'o')
+    }
+
+    pub fn before(inner: Arc<dyn Kv>, noun: u8) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            noun,
+            closed: tokio::sync::watch::Sender::new(false),
+            waiting: tokio::sync::watch::Sender::new(0),
+        })
+    }
+
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    pub fn open(&self) {
+        self.closed.send_replace(false);
+    }
+
+    /// Returns when a transaction waits at the gate.
+    pub async fn reached(&self) {
+        self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await.unwrap();
+    }
+}
+
+#[async_trait::async_trait]
+impl Kv for Gate {
+    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
+        self.inner.get(key).await
+    }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
+        self.inner.get_many(keys).await
+    }
+    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
+        self.inner.scan(range, limit).await
+    }
+    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
+        let waits = transaction.writes.iter().any(|(key, _)| key.first() == Some(&self.noun));
+        if waits && *self.closed.borrow() {
+            self.waiting.send_modify(|waiting| *waiting += 1);
+            self.closed.subscribe().wait_for(|closed| !closed).await.unwrap();
+        }
+        self.inner.transact(transaction).await
+    }
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+    async fn close(&self) -> Result<(), KvError> {
+        self.inner.close().await
+    }
+}
+
+/// An engine under a random schedule.
+pub struct Scheduled {
+    pub inner: MemKv,
+    pub entropy: SeededEntropy,
+    /// One transaction in this many has an unknown outcome; 0: none.
+    pub unknown_every: u64,
+    /// One call in this many takes so long that others come far meanwhile; 0: none.
+    pub pause_every: u64,
+}
+
+impl Scheduled {
+    /// With outcomes that are always known.
+    pub fn new(inner: MemKv, seed: u64) -> Self {
+        Self { inner, entropy: SeededEntropy::new(seed), unknown_every: 0, pause_every: 0 }
+    }
+
+    async fn turn(&self) {
+        let luck = self.entropy.next_u64();
+        let pause = self.pause_every > 0 && luck.is_multiple_of(self.pause_every);
+        for _ in 0..if pause { 400 } else { luck % 4 } {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Kv for Scheduled {
+    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
+        self.turn().await;
+        self.inner.get(key).await
+    }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
+        self.turn().await;
+        self.inner.get_many(keys).await
+    }
+    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
+        self.turn().await;
+        self.inner.scan(range, limit).await
+    }
+    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
+        self.turn().await;
+        let luck = self.entropy.next_u64();
+        let unknown = self.unknown_every > 0 && luck.is_multiple_of(self.unknown_every);
+        if unknown && luck.is_multiple_of(2) {
+            return Ok(Outcome::Unknown);
+        }
+        let outcome = self.inner.transact(transaction).await?;
+        self.turn().await;
+        Ok(if unknown { Outcome::Unknown } else { outcome })
+    }
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+    async fn close(&self) -> Result<(), KvError> {
+        self.inner.close().await
     }
 }

@@ -83,8 +83,9 @@ fn words(object: &mut Map<String, Value>) {
 
 /// An optional field may be absent. That it may be `null` as well is a courtesy to clients, not a promise.
 fn optional(object: &mut Map<String, Value>) {
-    let null_counts = object.remove(NULL_COUNTS).is_some();
-    if !null_counts {
+    if object.remove(NULL_COUNTS).is_some() {
+        object.insert("nullable".to_owned(), json!(true));
+    } else {
         object.remove("nullable");
     }
     let Some(Value::Array(choices)) = object.get_mut("anyOf") else { return };

@@ -25,6 +25,12 @@ fn show(commit: Commit) -> lakebed_api::Commit {
     }
 }
 
+/// The commit that a task made.
+pub(super) async fn by_id(call: &Call, id: &CommitId) -> Result<lakebed_api::Commit, RestError> {
+    let commit = call.catalog().resolve(&call.repository()?, &id.to_hex().parse()?).await?;
+    Ok(show(commit))
+}
+
 pub(crate) struct NewCommit {
     wanted: CommitCreation,
     source_metarange: Option<String>,
@@ -34,18 +40,25 @@ pub(crate) fn new_commit(call: &Call, wanted: CommitCreation) -> Result<NewCommi
     Ok(NewCommit { wanted, source_metarange: call.query().not_empty("source_metarange")? })
 }
 
+impl NewCommit {
+    /// As the catalog is asked for it.
+    pub(super) fn into_request(self, call: &Call) -> Result<CommitRequest, RestError> {
+        let Self { wanted, source_metarange } = self;
+        Ok(CommitRequest {
+            message: wanted.message,
+            committer: call.committer()?,
+            metadata: wanted.metadata,
+            date: wanted.date,
+            allow_empty: wanted.allow_empty,
+            source_metarange,
+            force: wanted.force,
+            once: None,
+        })
+    }
+}
+
 pub(crate) async fn commit(call: Call, input: NewCommit) -> Reply {
-    let NewCommit { wanted, source_metarange } = input;
-    let request = CommitRequest {
-        message: wanted.message,
-        committer: call.committer()?,
-        metadata: wanted.metadata,
-        date: wanted.date,
-        allow_empty: wanted.allow_empty,
-        source_metarange,
-        force: wanted.force,
-        once: None,
-    };
+    let request = input.into_request(&call)?;
     let commit = call.catalog().commit(&call.repository()?, &call.branch()?, request).await?;
     reply::json(StatusCode::CREATED, &show(commit))
 }

@@ -1,8 +1,11 @@
 //! The operations, by noun. A handler gets a checked request and calls the catalog; it knows no storage.
 
+pub(crate) mod background;
 pub(crate) mod branches;
+pub(crate) mod client_uploads;
 pub(crate) mod commits;
 pub(crate) mod diffs;
+pub(crate) mod dumps;
 pub(crate) mod identity;
 pub(crate) mod merges;
 pub(crate) mod object_reads;
@@ -20,7 +23,7 @@ pub(crate) mod uploads;
 
 use lakebed_api::List;
 use lakebed_catalog::{Page, PageRequest};
-use lakebed_core::RefExpr;
+use lakebed_core::{RefExpr, Timestamp};
 
 use crate::call::Call;
 use crate::error::RestError;
@@ -34,6 +37,11 @@ pub(crate) fn page(call: &Call) -> Result<PageRequest, RestError> {
 /// A page as it travels.
 fn list<T, U>(page: Page<T>, convert: impl FnMut(T) -> U) -> List<U> {
     List::new(page.items.into_iter().map(convert).collect(), page.has_more, page.next_offset)
+}
+
+/// A time as the description's date-time.
+fn date_time(time: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(time.millis()).unwrap_or_default().to_string()
 }
 
 /// A ref in a body or query: what cannot be a name at all is not found, what is malformed is refused.

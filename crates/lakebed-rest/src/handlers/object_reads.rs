@@ -9,12 +9,11 @@ use lakebed_core::{ObjectPath, RefExpr, RepositoryId};
 use crate::call::Call;
 use crate::disposition;
 use crate::error::RestError;
-use crate::object_json::{self, Show};
+use crate::object_json::{self, Place, Show};
+use crate::presign;
 use crate::range::{self, Wanted};
 use crate::reply::{self, Reply};
 use lakebed_http::{AnswerBody, http_date};
-
-const NO_PRESIGN: &str = "presigned URLs are not supported by this block store";
 
 /// Which object, and how it is wanted.
 pub(crate) struct Input {
@@ -89,7 +88,14 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
     let (repository, path, entry) = find(&call, &input.path).await?;
     let entry = view(&entry)?;
     if input.presign {
-        return Err(RestError::bad_request(NO_PRESIGN));
+        presign::supported(&call)?;
+        let found = call.catalog().repository(&repository).await?;
+        let url = presign::read(&call, &found, path.as_str(), &entry).await?;
+        let location =
+            HeaderValue::from_str(&url).map_err(|error| RestError::internal("presigning", &error))?;
+        let mut response = reply::empty(StatusCode::FOUND);
+        response.headers_mut().insert(header::LOCATION, location);
+        return Ok(response);
     }
     let mut headers = common_headers(&entry);
     if input.known.is_some() && input.known.as_ref() == headers.get(header::ETAG) {
@@ -199,12 +205,20 @@ pub(crate) fn stat_input(call: &Call) -> Result<Stat, RestError> {
 pub(crate) async fn stat(call: Call, input: Stat) -> Reply {
     let (repository, path, entry) = find(&call, &input.path).await?;
     if input.presign {
-        return Err(RestError::bad_request(NO_PRESIGN));
+        presign::supported(&call)?;
     }
     let repository = call.catalog().repository(&repository).await?;
     let show = if input.user_metadata { Show::Always } else { Show::Emptied };
     let mut out = Vec::with_capacity(384 + path.as_bytes().len());
-    object_json::object(&mut out, path.as_str(), &view(&entry)?, &repository.storage_namespace, show)?;
+    let view = view(&entry)?;
+    if input.presign {
+        let until = presign::until(&call);
+        let url = presign::read(&call, &repository, path.as_str(), &view).await?;
+        object_json::object(&mut out, path.as_str(), &view, Place::Url(&url, until), show)?;
+    } else {
+        let place = Place::In(&repository.storage_namespace);
+        object_json::object(&mut out, path.as_str(), &view, place, show)?;
+    }
     Ok(reply::raw_json(StatusCode::OK, out))
 }
 
@@ -253,19 +267,26 @@ pub(crate) async fn list(call: Call, input: Listing) -> Reply {
     let reference = call.reference("ref")?;
     let page = call.catalog().list_objects(&repository, &reference, &input.request).await?;
     if input.presign && !page.items.is_empty() {
-        return Err(RestError::bad_request(NO_PRESIGN));
+        presign::supported(&call)?;
     }
     let repository = call.catalog().repository(&repository).await?;
     let show = if input.user_metadata { Show::IfAny } else { Show::Never };
     let mut out = Vec::with_capacity(128 + page.items.len() * 320);
     out.extend_from_slice(b"{\"results\":[");
+    let until = presign::until(&call);
     for (index, item) in page.items.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
         match item {
+            ListedObject::Object { path, entry } if input.presign => {
+                let entry = view(entry)?;
+                let url = presign::read(&call, &repository, path, &entry).await?;
+                object_json::object(&mut out, path, &entry, Place::Url(&url, until), show)?;
+            }
             ListedObject::Object { path, entry } => {
-                object_json::object(&mut out, path, &view(entry)?, &repository.storage_namespace, show)?;
+                let place = Place::In(&repository.storage_namespace);
+                object_json::object(&mut out, path, &view(entry)?, place, show)?;
             }
             ListedObject::Prefix(prefix) => object_json::prefix(&mut out, prefix)?,
         }

@@ -139,9 +139,6 @@ pub(crate) fn copy_input(call: &Call, wanted: ObjectCopyCreation) -> Result<Copy
 
 pub(crate) async fn copy(call: Call, input: Copy) -> Reply {
     let Copy { destination, wanted } = input;
-    if wanted.shallow {
-        return Err(RestError::not_implemented("a shallow copy is not supported: leave out \"shallow\""));
-    }
     let repository = call.repository()?;
     let source = if wanted.src_ref.is_empty() { call.param("branch") } else { &wanted.src_ref };
     let path: ObjectPath = destination.parse()?;
@@ -152,7 +149,7 @@ pub(crate) async fn copy(call: Call, input: Copy) -> Reply {
         repository,
         branch: call.branch()?,
         path: path.clone(),
-        replace: None,
+        shallow: wanted.shallow,
         precondition: Precondition::None,
         force: wanted.force,
     };

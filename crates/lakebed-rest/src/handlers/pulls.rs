@@ -5,9 +5,9 @@ use lakebed_api::{
     MergeResult, PullRequestBasic, PullRequestCreation, PullRequestCreationResponse, PullRequestStatus,
 };
 use lakebed_catalog::{NewPullRequest, PageRequest, PullFilter, PullRequest, PullRequestChange, PullStatus};
-use lakebed_core::{ObjectName, Timestamp};
+use lakebed_core::ObjectName;
 
-use super::{list, page};
+use super::{date_time, list, page};
 use crate::access;
 use crate::call::Call;
 use crate::error::RestError;
@@ -17,10 +17,6 @@ fn id(call: &Call) -> Result<ObjectName, RestError> {
     call.param("pull_request")
         .parse()
         .map_err(|error| RestError::bad_request(format!("pull request {error}: validation error")))
-}
-
-fn date_time(time: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(time.millis()).unwrap_or_default().to_string()
 }
 
 fn show(pull: PullRequest) -> lakebed_api::PullRequest {
@@ -108,7 +104,9 @@ pub(crate) async fn merge(call: Call, (): ()) -> Reply {
         }
         Err(error) => match RestError::from(error) {
             // A conflict is described as a merge's result.
-            error if error.status == StatusCode::CONFLICT => Err(error.into_merge_form(None)),
+            error if error.status == StatusCode::CONFLICT => {
+                Err(error.into_merge_form(MergeResult::default()))
+            }
             error => Err(error),
         },
     }

@@ -23,7 +23,7 @@ pub(crate) async fn description(call: Call, (): ()) -> Reply {
 pub(crate) async fn config(call: Call, (): ()) -> Reply {
     let config = call.rest.config();
     reply::ok(&Config {
-        capabilities_config: CapabilitiesConfig::default(),
+        capabilities_config: CapabilitiesConfig { async_ops: Some(true) },
         storage_config: config.storage.clone(),
         storage_config_list: Vec::new(),
         ui_config: UiConfig::default(),

@@ -1,11 +1,8 @@
-//! Client-side upload: addresses and links, presigned multipart (`api-objects` §6).
+//! Client-side upload: addresses and links (`api-objects` §6).
 
 use http::StatusCode;
-use lakebed_api::{
-    AbortPresignMultipartUpload, CompletePresignMultipartUpload, StagingLocation, StagingMetadata,
-    UploadPartCopyFrom, UploadPartFrom,
-};
-use lakebed_catalog::EntryDraft;
+use lakebed_api::{StagingLocation, StagingMetadata};
+use lakebed_catalog::{CatalogError, EntryDraft};
 use lakebed_core::{ObjectPath, Timestamp};
 
 use super::object_writes::size;
@@ -13,10 +10,8 @@ use super::uploads::{Conditions, written};
 use crate::call::Call;
 use crate::error::RestError;
 use crate::object_json::Show;
+use crate::presign;
 use crate::reply::{self, Reply};
-
-/// Characters of the signature at the end of an issued address.
-const SIGNATURE_CHARS: usize = 43;
 
 pub(crate) struct Address {
     path: String,
@@ -38,15 +33,21 @@ pub(crate) fn address_input(call: &Call) -> Result<Address, RestError> {
 /// the object is found out when it is linked.
 pub(crate) async fn get_address(call: Call, input: Address) -> Reply {
     let _: ObjectPath = input.path.parse()?;
-    let address = call.catalog().issue_address(&call.repository()?).await?;
+    let repository = call.repository()?;
+    let issued = call.catalog().issue_address(&repository).await?;
+    let mut url = None;
     if input.presign {
         // Clients are told beforehand, in the configuration.
-        return Err(RestError::bad_request("presigned URLs are not supported by this block store"));
+        presign::supported(&call)?;
+        let address = call.catalog().issued_address(&repository, &issued).await?;
+        let life = call.rest.config().presign_life;
+        let signed = call.catalog().blocks().presign_put(&address, life).await;
+        url = Some(signed.map_err(CatalogError::from)?);
     }
     reply::ok(&StagingLocation {
-        physical_address: Some(address),
-        presigned_url: None,
-        presigned_url_expiry: None,
+        physical_address: Some(issued),
+        presigned_url_expiry: url.is_some().then(|| presign::until(&call)),
+        presigned_url: url,
         token: call.is_legacy_client().then(String::new),
     })
 }
@@ -95,78 +96,4 @@ pub(crate) async fn link(call: Call, input: Link) -> Reply {
     let address = wanted.staging.physical_address.unwrap_or_default();
     let entry = call.catalog().link_address(ticket, &address, draft).await?;
     written(&call, path.as_str(), &entry, StatusCode::OK, Show::Always).await
-}
-
-/// The object's path, and where in the API the refusal is made: a store that cannot presign parts refuses all of it.
-async fn refuse(call: &Call) -> Reply {
-    call.catalog().repository(&call.repository()?).await?;
-    Err(RestError::not_implemented("presigned multipart uploads are not supported by this block store"))
-}
-
-pub(crate) fn create_upload_input(call: &Call) -> Result<String, RestError> {
-    call.query().integer("parts")?;
-    call.query().required("path")
-}
-
-pub(crate) async fn create_upload(call: Call, _: String) -> Reply {
-    refuse(&call).await
-}
-
-pub(crate) fn complete_upload_input(
-    call: &Call,
-    _: Option<CompletePresignMultipartUpload>,
-) -> Result<String, RestError> {
-    call.query().required("path")
-}
-
-pub(crate) fn abort_upload_input(
-    call: &Call,
-    _: Option<AbortPresignMultipartUpload>,
-) -> Result<String, RestError> {
-    call.query().required("path")
-}
-
-pub(crate) struct Part<T> {
-    pub(crate) path: String,
-    pub(crate) from: T,
-}
-
-fn part<T>(call: &Call, from: T) -> Result<Part<T>, RestError> {
-    match call.param("partNumber").parse::<i64>() {
-        Ok(1..=10_000) => Ok(Part { path: call.query().required("path")?, from }),
-        _ => Err(RestError::bad_request(
-            "parameter \"partNumber\" in path has an error: it must be a number from 1 to 10000",
-        )),
-    }
-}
-
-pub(crate) fn part_input(call: &Call, from: UploadPartFrom) -> Result<Part<UploadPartFrom>, RestError> {
-    part(call, from)
-}
-
-pub(crate) fn part_copy_input(
-    call: &Call,
-    from: UploadPartCopyFrom,
-) -> Result<Part<UploadPartCopyFrom>, RestError> {
-    if let Some(range) = &from.copy_source.range {
-        crate::range::check(range)?;
-    }
-    part(call, from)
-}
-
-/// An address that cannot have been issued is refused before the store is asked what it can do.
-async fn refuse_part(call: &Call, address: &str) -> Reply {
-    call.catalog().repository(&call.repository()?).await?;
-    match address.rsplit_once(',') {
-        Some((_, signature)) if signature.len() == SIGNATURE_CHARS => refuse(call).await,
-        _ => Err(RestError::bad_request("address is not signed: link address invalid")),
-    }
-}
-
-pub(crate) async fn upload_part(call: Call, input: Part<UploadPartFrom>) -> Reply {
-    refuse_part(&call, &input.from.physical_address).await
-}
-
-pub(crate) async fn copy_part(call: Call, input: Part<UploadPartCopyFrom>) -> Reply {
-    refuse_part(&call, &input.from.physical_address).await
 }

@@ -5,7 +5,7 @@
 use http::StatusCode;
 use lakebed_api::{
     Acl, Effect, ExternalLoginInformation, ExternalPrincipalCreation, GroupCreation, ImportCreation, List,
-    Policy, PrepareGCUncommittedRequest, RefsRestore, StsAuthRequest, UserCreation,
+    Policy, PrepareGCUncommittedRequest, StsAuthRequest, UserCreation,
 };
 use lakebed_catalog::PageRequest;
 
@@ -110,25 +110,7 @@ pub(crate) async fn oidc_callback(_: Call, (): ()) -> Reply {
     Ok(reply::empty(StatusCode::OK))
 }
 
-// Dump, restore
-
-pub(crate) async fn dump(call: Call, (): ()) -> Reply {
-    in_repository(&call).await?;
-    not_yet("dumping refs")
-}
-
-pub(crate) fn restore_input(_: &Call, restore: RefsRestore) -> Result<RefsRestore, RestError> {
-    Ok(restore)
-}
-
-pub(crate) async fn restore(call: Call, _: RefsRestore) -> Reply {
-    in_repository(&call).await?;
-    not_yet("restoring refs")
-}
-
-pub(crate) fn task(call: &Call) -> Result<String, RestError> {
-    call.query().required("task_id")
-}
+// Tasks that are not served yet
 
 pub(crate) fn task_by_id(call: &Call) -> Result<String, RestError> {
     call.query().required("id")

@@ -65,9 +65,9 @@ impl Operation for UploadPart {
                 ),
             ));
         }
-        let Incoming { stream, verdict, .. } =
+        let Incoming { stream, size_hint, verdict } =
             payload::take(&mut call, agreed.unwrap_or(Algorithm::Crc64Nvme))?;
-        let stored = call.catalog().store_part(&target, self.number, stream).await?;
+        let stored = call.catalog().store_part(&target, self.number, stream, size_hint).await?;
         let mut checksums = verdict.settle(&stored.0.md5)?;
         checksums.remove(CHECKSUM_TYPE.as_str());
         let part = call.catalog().record_part(&target, self.number, stored, checksums).await?;
@@ -140,7 +140,8 @@ impl UploadPartCopy {
         let address = source.full_address(&repository.storage_namespace);
         let stream = call.catalog().read(&address, Some(range)).await?;
         let (stream, digest) = hashed(stream, algorithm);
-        let stored = call.catalog().store_part(&target, self.number, stream).await?;
+        let size = Some(range.end - range.start);
+        let stored = call.catalog().store_part(&target, self.number, stream, size).await?;
         let digest =
             digest.lock().take().map(|digest| (algorithm.header().to_owned(), checksum::encode(&digest)));
         let checksums: BTreeMap<String, String> = digest.into_iter().collect();

@@ -94,6 +94,28 @@ keys! {
     "blockstore.default_namespace_prefix" Text used;
     "blockstore.signing.secret_key" Text used;
     "blockstore.local.path" Text used;
+    "blockstore.s3.region" Text used;
+    "blockstore.s3.profile" Text used;
+    "blockstore.s3.credentials_file" Text used;
+    "blockstore.s3.credentials.access_key_id" Text used;
+    "blockstore.s3.credentials.secret_access_key" Text used;
+    "blockstore.s3.credentials.session_token" Text used;
+    "blockstore.s3.endpoint" Text used;
+    "blockstore.s3.force_path_style" Bool used;
+    "blockstore.s3.discover_bucket_region" Bool used;
+    "blockstore.s3.skip_verify_certificate_test_only" Bool used;
+    "blockstore.s3.server_side_encryption" Text used;
+    "blockstore.s3.server_side_encryption_kms_key_id" Text used;
+    "blockstore.s3.pre_signed_expiry" Duration used;
+    "blockstore.s3.pre_signed_endpoint" Text used;
+    "blockstore.s3.disable_pre_signed" Bool used;
+    "blockstore.s3.disable_pre_signed_ui" Bool used;
+    "blockstore.s3.disable_pre_signed_multipart" Bool used;
+    "blockstore.s3.max_retries" Int used;
+    "blockstore.s3.client_log_request" Bool ignored;
+    "blockstore.s3.client_log_retries" Bool ignored;
+    "blockstore.s3.web_identity.session_duration" Duration ignored;
+    "blockstore.s3.web_identity.session_expiry_window" Duration ignored;
     "blockstore.local.import_enabled" Bool ignored;
     "blockstore.local.import_hidden" Bool ignored;
     "blockstore.local.allowed_external_prefixes" List ignored;
@@ -147,7 +169,6 @@ keys! {
 pub(crate) const ACCEPTED_SECTIONS: &[&str] = &[
     "database.cosmosdb",
     "database.redis",
-    "blockstore.s3",
     "blockstore.azure",
     "blockstore.gs",
     "auth.api",

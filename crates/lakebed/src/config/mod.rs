@@ -2,11 +2,13 @@
 //! (`operations.md` §2).
 
 mod keys;
+mod store;
 mod values;
 
 use std::path::{Path, PathBuf};
 
 use lakebed_s3::S3Config;
+pub(crate) use store::{Blockstore, Presign};
 pub(crate) use values::Values;
 
 /// Why a configuration does not start a server.
@@ -43,13 +45,6 @@ pub(crate) enum Database {
     Mem,
 }
 
-/// Where object bytes are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Blockstore {
-    Local(PathBuf),
-    Mem,
-}
-
 /// The administrator made at the first start.
 #[derive(Clone)]
 pub(crate) struct Installation {
@@ -65,6 +60,7 @@ pub(crate) struct Settings {
     pub(crate) log_outputs: Vec<String>,
     pub(crate) database: Database,
     pub(crate) blockstore: Blockstore,
+    pub(crate) presign: Presign,
     pub(crate) default_namespace_prefix: Option<String>,
     pub(crate) signing_key: Vec<u8>,
     pub(crate) secret_key: Vec<u8>,
@@ -75,7 +71,7 @@ pub(crate) struct Settings {
 }
 
 /// Memory for tree nodes unless configured.
-const NODE_CACHE_BYTES: u64 = 64 << 20;
+const NODE_CACHE_BYTES: u64 = 48 << 20;
 
 /// The file to read: the one named, else the first of the usual places.
 pub(crate) fn file(named: Option<&Path>, home: Option<&Path>) -> Option<PathBuf> {
@@ -141,16 +137,7 @@ impl Settings {
                 return Err(ConfigError::Unsupported { key, value, supported: "local, mem" });
             }
         };
-        let blockstore = match values.text("blockstore.type").unwrap_or_default() {
-            "local" => Blockstore::Local(expand(
-                values.text("blockstore.local.path").unwrap_or("~/lakefs/data/block"),
-            )),
-            "mem" => Blockstore::Mem,
-            other => {
-                let (key, value) = ("blockstore.type", other.to_owned());
-                return Err(ConfigError::Unsupported { key, value, supported: "local, mem" });
-            }
-        };
+        let blockstore = store::blockstore(values, &expand)?;
         let installation = match (
             values.text("installation.user_name"),
             values.text("installation.access_key_id"),
@@ -174,6 +161,7 @@ impl Settings {
             log_outputs: if outputs.is_empty() { vec!["-".to_owned()] } else { outputs },
             database,
             blockstore,
+            presign: store::presign(values)?,
             default_namespace_prefix: values.text("blockstore.default_namespace_prefix").map(str::to_owned),
             signing_key,
             secret_key,
@@ -253,5 +241,10 @@ mod tests {
     fn unknown_engines_name_the_known_ones() {
         let error = settings(&LEAST.replacen("mem", "mysql", 1)).err().unwrap().to_string();
         assert!(error.contains("mysql") && error.contains("local, mem"), "{error}");
+        let error = settings(&LEAST.replace("blockstore: {type: mem}", "blockstore: {type: ftp}"))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("ftp") && error.contains("local, s3, mem"), "{error}");
     }
 }

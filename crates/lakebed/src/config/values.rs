@@ -220,9 +220,10 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_with_the_nearest_and_other_stores_accepted() {
-        let values = Values::from_yaml("logging: {levle: info}\nblockstore: {s3: {region: x}}\n").unwrap();
+        let values =
+            Values::from_yaml("logging: {levle: info}\nblockstore: {gs: {credentials_file: x}}\n").unwrap();
         assert_eq!(values.unknown, [("logging.levle".to_owned(), Some("logging.level"))]);
-        assert_eq!(values.ignored, ["blockstore.s3"]);
+        assert_eq!(values.ignored, ["blockstore.gs"]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Commits, merges, diffs.
 
-use lakebed_api::{AsyncTaskStatus, Commit, Diff, FindMergeBaseResult, List, MergeResult, TaskInfo};
+use lakebed_api::{
+    AsyncTaskStatus, Commit, Diff, FindMergeBaseResult, List, MergeConflictList, MergeResult, TaskInfo,
+};
 
 use crate::description::operation::{Described, empty, json, op};
 use crate::description::parameters::{AFTER, AMOUNT, Absent, DELIMITER, Kind, PREFIX, Parameter};
@@ -59,15 +61,14 @@ pub(super) const OPERATIONS: &[Described] = &[
         .answers(&[json::<Commit>(201, "The commit.")])
         .refuses(&[403, 409, 412]),
     op("commitAsync", EXPERIMENTAL, "Commit in the background")
+        .says("For clients that would wait too long: the task goes on when they hang up.")
         .takes(&[SOURCE_METARANGE])
-        .ignores::<lakebed_api::CommitCreation>(true)
-        .not_served()
         .answers(&[json::<TaskInfo>(202, "The task to ask for.")])
-        .refuses(&[400, 401, 403, 429, 501]),
+        .refuses(&[501]),
     op("commitAsyncStatus", EXPERIMENTAL, "How a commit in the background goes")
-        .not_served()
+        .says("Kept for a day. A failure has the message and the status that the commit would have answered.")
         .answers(&[json::<AsyncTaskStatus<Commit>>(200, "Its state.")])
-        .refuses(&[400, 401, 403, 409, 412, 429, 501]),
+        .refuses(&[403, 409, 412, 501]),
     op("CreateCommitRecord", &["internal"], "Store a commit as another server made it")
         .says("For replication: no branch moves, and the parents need not be there.")
         .answers(&[empty(204, "Stored.")])
@@ -86,19 +87,24 @@ pub(super) const OPERATIONS: &[Described] = &[
     op("mergeIntoBranch", REFS, "Merge into a branch")
         .says(
             "Always with a new commit. What only one side changed since the best common ancestor is taken; what \
-             both changed differently is a conflict, unless a strategy says whose state wins.",
+             both changed differently is a conflict, unless a strategy says whose state wins, or a resolution of its path \
+             what is taken.",
         )
         .answers(&[json::<MergeResult>(200, "The merge commit."), json::<MergeResult>(409, CONFLICT)])
         .refuses(&[403, 412]),
     op("mergeIntoBranchAsync", EXPERIMENTAL, "Merge in the background")
-        .ignores::<lakebed_api::Merge>(false)
-        .not_served()
+        .says("For clients that would wait too long: the task goes on when they hang up.")
         .answers(&[json::<TaskInfo>(202, "The task to ask for.")])
-        .refuses(&[400, 401, 403, 429, 501]),
+        .refuses(&[501]),
     op("mergeIntoBranchAsyncStatus", EXPERIMENTAL, "How a merge in the background goes")
-        .not_served()
+        .says("Kept for a day. A failure has the message and the status that the merge would have answered.")
         .answers(&[json::<AsyncTaskStatus<MergeResult>>(200, "Its state.")])
-        .refuses(&[400, 401, 403, 409, 412, 429, 501]),
+        .refuses(&[403, 409, 412, 501]),
+    op("listMergeConflicts", REFS, "What a merge would stop at")
+        .says("Each path that both sides changed differently, with what the base and both sides have there.")
+        .ours()
+        .takes(&[PREFIX, AFTER, AMOUNT])
+        .answers(&[json::<MergeConflictList>(200, "A page of conflicts, by path.")]),
     op("findMergeBase", REFS, "The best common ancestor")
         .says("Of any two refs. The two names of the answer are swapped, as clients know it.")
         .answers(&[json::<FindMergeBaseResult>(200, "Three commit ids.")]),

@@ -17,23 +17,19 @@ const ID: Parameter = Parameter::query("id", Kind::Text, "The task.").required()
 pub(super) const OPERATIONS: &[Described] = &[
     op("dumpSubmit", REPOSITORIES, "Dump a repository's refs")
         .says("Writes its branches, tags and commits as three trees that another repository can be restored from.")
-        .not_yet()
         .answers(&[json::<TaskInfo>(202, "The task to ask for.")]),
     op("dumpStatus", REPOSITORIES, "How a dump goes")
         .takes(&[TASK])
         .answers(&[json::<RepositoryDumpStatus>(200, "Its state, and the trees when it is done.")]),
     op("restoreSubmit", REPOSITORIES, "Restore a repository's refs")
         .says("Into a bare repository, from the trees of a dump.")
-        .not_yet()
         .answers(&[json::<TaskInfo>(202, "The task to ask for.")]),
     op("restoreStatus", REPOSITORIES, "How a restore goes")
         .takes(&[TASK])
         .answers(&[json::<RepositoryRestoreStatus>(200, "Its state.")]),
     op("dumpRefs", INTERNAL, "Dump a repository's refs and wait")
-        .not_yet()
         .answers(&[json::<RefsDump>(201, "The three trees.")]),
     op("restoreRefs", INTERNAL, "Restore a repository's refs and wait")
-        .not_yet()
         .answers(&[empty(200, "Restored.")]),
     op("importStart", IMPORT, "Import objects without copying them")
         .says("What lies elsewhere in the block store becomes objects of the branch, in one commit.")

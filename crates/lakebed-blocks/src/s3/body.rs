@@ -1,0 +1,179 @@
+//! A client's body as the service's client wants it: of known length, measured and digested as it passes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_sdk_s3::primitives::{ByteStream as SdkStream, SdkBody};
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body::{Body, Frame, SizeHint};
+use md5::{Digest, Md5};
+use parking_lot::Mutex;
+
+use crate::{BlockError, BodyError, ByteStream, Stored};
+
+/// What became of a body, known when the call that sent it has ended.
+#[derive(Default)]
+struct Passed {
+    /// Why it broke off.
+    broken: Option<BodyError>,
+    /// Size and MD5, if it came to its end.
+    whole: Option<Stored>,
+}
+
+/// The other end of an [`announced`] body.
+pub(super) struct Outcome(Arc<Mutex<Passed>>);
+
+impl Outcome {
+    /// What was stored, if the call succeeded; a body that broke off is the reason whatever the call says.
+    pub(super) fn of<T>(self, call: Result<T, BlockError>) -> Result<(T, Stored), BlockError> {
+        let mut passed = self.0.lock();
+        if let Some(broken) = passed.broken.take() {
+            return Err(BlockError::Body(broken));
+        }
+        let answer = call?;
+        match passed.whole.take() {
+            Some(stored) => Ok((answer, stored)),
+            None => Err(BlockError::Io {
+                what: "put",
+                source: std::io::Error::other("the store answered before it had the whole body"),
+            }),
+        }
+    }
+}
+
+struct Announced {
+    /// Never locked: it makes the body shareable between threads, as its consumer wants it to be.
+    body: Mutex<ByteStream>,
+    /// Held back until more follows or the body has ended well: what is only found wrong at its end, such as a
+    /// digest, must not complete the request.
+    held: Option<Bytes>,
+    /// Bytes still to come.
+    left: u64,
+    size: u64,
+    /// None when the body has ended.
+    md5: Option<Md5>,
+    passed: Arc<Mutex<Passed>>,
+}
+
+/// A body of `size` bytes, not empty; one that turns out longer or shorter breaks the request off.
+pub(super) fn announced(body: ByteStream, size: u64) -> (SdkStream, Outcome) {
+    let passed: Arc<Mutex<Passed>> = Arc::default();
+    let body = Announced {
+        body: Mutex::new(body),
+        held: None,
+        left: size,
+        size,
+        md5: Some(Md5::new()),
+        passed: passed.clone(),
+    };
+    (SdkStream::new(SdkBody::from_body_1_x(body)), Outcome(passed))
+}
+
+fn wrong_length() -> BodyError {
+    BodyError::Client(Box::new(std::io::Error::other("the body is not as long as announced")))
+}
+
+impl Announced {
+    fn break_off(&mut self, error: BodyError) -> std::io::Error {
+        let text = error.to_string();
+        self.passed.lock().broken = Some(error);
+        (self.md5, self.held) = (None, None);
+        std::io::Error::other(text)
+    }
+}
+
+impl Body for Announced {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        while self.md5.is_some() {
+            match futures::ready!(self.body.get_mut().poll_next_unpin(context)) {
+                Some(Ok(chunk)) if chunk.is_empty() => {}
+                Some(Ok(chunk)) => {
+                    let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
+                        return Poll::Ready(Some(Err(self.break_off(wrong_length()))));
+                    };
+                    self.left = left;
+                    if let Some(md5) = &mut self.md5 {
+                        md5.update(&chunk);
+                    }
+                    if let Some(before) = self.held.replace(chunk) {
+                        return Poll::Ready(Some(Ok(Frame::data(before))));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.break_off(error)))),
+                None if self.left > 0 => return Poll::Ready(Some(Err(self.break_off(wrong_length())))),
+                None => {
+                    if let Some(md5) = self.md5.take() {
+                        let stored = Stored { size: self.size, md5: md5.finalize().into() };
+                        self.passed.lock().whole = Some(stored);
+                    }
+                }
+            }
+        }
+        Poll::Ready(self.held.take().map(|last| Ok(Frame::data(last))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.md5.is_none() && self.held.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left + self.held.as_ref().map_or(0, |held| held.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body_from_bytes;
+
+    async fn send(
+        chunks: Vec<Result<Bytes, BodyError>>,
+        size: u64,
+    ) -> (Option<Bytes>, Result<((), Stored), BlockError>) {
+        let (body, outcome) = announced(Box::pin(futures::stream::iter(chunks)), size);
+        let sent = body.collect().await.ok().map(aws_sdk_s3::primitives::AggregatedBytes::into_bytes);
+        let call = match sent {
+            Some(_) => Ok(()),
+            None => Err(BlockError::Io { what: "put", source: std::io::Error::other("broken pipe") }),
+        };
+        (sent, outcome.of(call))
+    }
+
+    #[tokio::test]
+    async fn a_whole_body_is_measured() {
+        let (body, outcome) = announced(body_from_bytes("hello".into()), 5);
+        assert_eq!(body.collect().await.unwrap().into_bytes(), "hello");
+        let ((), stored) = outcome.of(Ok(())).unwrap();
+        assert_eq!((stored.size, stored.md5), (5, Md5::digest("hello").into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_body_is_told_and_never_completes_it() {
+        let broken = || BodyError::Client(Box::new(std::io::Error::other("digest mismatch")));
+        for (chunks, size) in [
+            (vec![Ok("hello".into()), Err(broken())], 5),
+            (vec![Ok("hel".into()), Err(broken())], 5),
+            (vec![Ok("hel".into())], 5),
+            (vec![Ok("hello".into()), Ok("!".into())], 5),
+            (vec![Ok("hello!".into())], 5),
+        ] {
+            let (sent, result) = send(chunks, size).await;
+            assert_eq!(sent, None);
+            assert!(matches!(result, Err(BlockError::Body(BodyError::Client(_)))), "{result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_before_the_end_is_no_success() {
+        let (_body, outcome) = announced(body_from_bytes("hello".into()), 5);
+        assert!(outcome.of(Ok(())).is_err());
+    }
+}

@@ -1,0 +1,324 @@
+//! Keeping a copy of refs and settings in the bucket, so that the bucket alone is enough to rebuild a repository
+//! (`architecture.md` §5). Trees and commits are objects already; staged changes, pull requests and users are not copied.
+//!
+//! Under `_lakebed/refs/<birth>/` in the namespace: `tree/` holds the nodes of the trees of branches and tags, and
+//! `manifests/` one small record for each of the last exports, named so that the newest sorts first. A manifest is written
+//! when the nodes it names are durable, and never overwritten. A change is exported at most [`INTERVAL`] after it
+//! happened; only what changed is written.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Weak;
+use std::time::Duration;
+
+use lakebed_blocks::{BlockAddress, BlockError, PutOptions};
+use lakebed_core::{Incarnation, NodeId, ObjectName, RepositoryId};
+use lakebed_tree::{NodeStore, TreeError, child_ids};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::catalog::Inner;
+use crate::ref_trees::{Listed, RefNodes};
+use crate::{Catalog, CatalogError, ErrorKind, PageRequest, Repository, keys, wire};
+
+/// Where exports lie in a namespace.
+pub(crate) const EXPORTS: &str = "_lakebed/refs";
+
+/// The format these exports are written in.
+pub(crate) const FORMAT: u32 = 1;
+
+/// How often changed repositories are exported.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Manifests kept of each repository.
+const KEPT: usize = 8;
+
+/// After so many exports of a repository the nodes that no kept manifest names are deleted.
+const SWEEP_EVERY: u32 = 64;
+
+/// Nodes younger than this are never deleted: another server's export may be about to name them.
+const YOUNG_SECS: i64 = 3600;
+
+/// Objects listed at once.
+const PAGE: usize = 1000;
+
+/// The most bytes of a manifest.
+pub(crate) const MOST_MANIFEST_BYTES: usize = 16 << 20;
+
+/// What is to be exported, and what was. For speed only: a server that starts looks at every repository.
+#[derive(Default)]
+pub(crate) struct Exports {
+    changed: Mutex<BTreeSet<RepositoryId>>,
+    last: Mutex<HashMap<Incarnation, Last>>,
+}
+
+/// The last export of a repository, as this server knows it.
+struct Last {
+    manifest: wire::ExportManifest,
+    /// Exports since the nodes were swept.
+    since_sweep: u32,
+}
+
+impl Exports {
+    /// Notes that refs or settings of a repository changed.
+    pub(crate) fn mark(&self, repository: &RepositoryId) {
+        let mut changed = self.changed.lock();
+        if !changed.contains(repository) {
+            changed.insert(repository.clone());
+        }
+    }
+}
+
+/// Has a repository exported again if its export fails or is broken off.
+struct Unfinished<'a> {
+    exports: &'a Exports,
+    id: Option<&'a RepositoryId>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.exports.mark(id);
+        }
+    }
+}
+
+/// Exports until the catalog is dropped or the task is aborted.
+pub(crate) fn spawn(catalog: Weak<Inner>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut looked_at_all = false;
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let Some(inner) = catalog.upgrade() else { return };
+            let catalog = Catalog { inner };
+            if !looked_at_all {
+                match catalog.mark_all().await {
+                    Ok(()) => looked_at_all = true,
+                    Err(error) => {
+                        tracing::warn!(%error, "listing repositories to export failed; trying again");
+                    }
+                }
+            }
+            catalog.export_once().await;
+        }
+    })
+}
+
+impl Catalog {
+    /// Exports every repository whose refs or settings changed since the last time. One that fails is tried again the
+    /// next time.
+    pub async fn export_once(&self) {
+        let exports = &self.inner.exports;
+        let all: Vec<RepositoryId> = exports.changed.lock().iter().cloned().collect();
+        for id in all {
+            // What changes from here on is for the next time.
+            exports.changed.lock().remove(&id);
+            let mut unfinished = Unfinished { exports, id: Some(&id) };
+            match self.inner.export(&id).await {
+                Ok(()) => unfinished.id = None,
+                Err(error) => {
+                    tracing::warn!(%error, repository = %id, "exporting refs failed; trying again");
+                }
+            }
+        }
+    }
+
+    /// Has every repository looked at: what changed while no server was running, or was not exported before one
+    /// crashed.
+    pub(crate) async fn mark_all(&self) -> Result<(), CatalogError> {
+        let mut page = PageRequest { amount: PAGE, ..PageRequest::default() };
+        loop {
+            let repositories = self.list_repositories(&page, "").await?;
+            for repository in &repositories.items {
+                self.inner.exports.mark(&repository.id);
+            }
+            if !repositories.has_more {
+                return Ok(());
+            }
+            page.after = repositories.next_offset;
+        }
+    }
+}
+
+impl wire::ExportManifest {
+    /// The same but for the time.
+    fn same_content(&self, other: &Self) -> bool {
+        Self { exported_ms: 0, ..self.clone() } == Self { exported_ms: 0, ..other.clone() }
+    }
+}
+
+fn manifests(repository: &Repository, birth: &Incarnation) -> BlockAddress {
+    BlockAddress::in_namespace(&repository.storage_namespace, &format!("{EXPORTS}/{birth}/manifests/"))
+}
+
+/// The nodes of the exports of the repository that was born as `birth`.
+pub(crate) fn export_directory(birth: &Incarnation) -> String {
+    format!("{EXPORTS}/{birth}/tree")
+}
+
+impl Inner {
+    /// The newest manifest that the repository born as `birth` has in this repository's namespace.
+    pub(crate) async fn newest_export(
+        &self,
+        repository: &Repository,
+        birth: &Incarnation,
+    ) -> Result<Option<wire::ExportManifest>, CatalogError> {
+        let newest = self.blocks.list(&manifests(repository, birth), None, 1).await?;
+        let Some(newest) = newest.first() else { return Ok(None) };
+        let bytes = self.blocks.get_bytes(&newest.address, MOST_MANIFEST_BYTES).await?;
+        let manifest: wire::ExportManifest = wire::decode(&bytes, "export")?;
+        Ok((manifest.format == FORMAT).then_some(manifest))
+    }
+
+    async fn export(&self, id: &RepositoryId) -> Result<(), CatalogError> {
+        let repository = match self.repository(id).await {
+            Ok((repository, _)) => repository,
+            // Its exports stay, as everything in the bucket does.
+            Err(error) if error.kind() == ErrorKind::RepositoryNotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if repository.bare {
+            return Ok(());
+        }
+        let birth = repository.birth;
+        let known = self.exports.last.lock().get(&birth).map(|last| last.manifest.clone());
+        let last = match known {
+            Some(manifest) => Some(manifest),
+            None => self.newest_export(&repository, &birth).await?,
+        };
+        let manifest = match self.make_export(&repository, last.as_ref()).await {
+            // A node of the last one is gone: begin afresh.
+            Err(CatalogError::Tree(TreeError::Missing(_))) => self.make_export(&repository, None).await?,
+            other => other?,
+        };
+        if last.as_ref().is_some_and(|last| last.same_content(&manifest)) {
+            self.exports.last.lock().entry(birth).or_insert(Last { manifest, since_sweep: 0 });
+            return Ok(());
+        }
+        let name = ObjectName::descending(self.clock.now(), &*self.entropy);
+        let address = BlockAddress::new(format!("{}{name}", manifests(&repository, &birth)));
+        let options = PutOptions { if_absent: true, ..PutOptions::default() };
+        self.blocks.put_bytes(&address, wire::encode(&manifest), options).await?;
+        let due = {
+            let mut all = self.exports.last.lock();
+            let last = all.entry(birth).or_insert(Last { manifest: manifest.clone(), since_sweep: 0 });
+            last.manifest = manifest;
+            last.since_sweep += 1;
+            let due = last.since_sweep >= SWEEP_EVERY;
+            if due {
+                last.since_sweep = 0;
+            }
+            due
+        };
+        self.prune_exports(&repository, due).await
+    }
+
+    /// Writes what changed since `last` and says what there is now; its nodes are durable.
+    async fn make_export(
+        &self,
+        repository: &Repository,
+        last: Option<&wire::ExportManifest>,
+    ) -> Result<wire::ExportManifest, CatalogError> {
+        let nodes = RefNodes::new(self, repository, &export_directory(&repository.birth));
+        let empty = lakebed_tree::empty_tree();
+        let base = |root: Option<&Vec<u8>>| root.map_or(Ok(empty), |root| wire::node_id(root));
+        let from = base(last.map(|last| &last.branches))?;
+        let branches = self.write_ref_tree(repository, &nodes, Listed::Branches, from, &|_| {}).await?;
+        let from = base(last.map(|last| &last.tags))?;
+        let tags = self.write_ref_tree(repository, &nodes, Listed::Tags, from, &|_| {}).await?;
+        nodes.flush().await?;
+        let settings = [keys::rules(&repository.birth), keys::gc_rules(&repository.birth)];
+        let mut settings = self.kv.get_many(&settings).await?.into_iter();
+        let mut setting = || settings.next().flatten().map(|row| row.value.to_vec());
+        Ok(wire::ExportManifest {
+            format: FORMAT,
+            repository: repository.id.to_string(),
+            default_branch: repository.default_branch.clone(),
+            created_ms: repository.created.millis(),
+            read_only: repository.read_only,
+            metadata: repository.metadata.clone(),
+            branches: branches.as_bytes().to_vec(),
+            tags: tags.as_bytes().to_vec(),
+            rules: setting(),
+            gc_rules: setting(),
+            exported_ms: self.clock.now().millis(),
+        })
+    }
+
+    /// Deletes manifests beyond those kept and, when it is time, the nodes that none of the kept ones names.
+    async fn prune_exports(&self, repository: &Repository, sweep: bool) -> Result<(), CatalogError> {
+        let found = self.blocks.list(&manifests(repository, &repository.birth), None, PAGE).await?;
+        let addresses: Vec<BlockAddress> = found.into_iter().map(|found| found.address).collect();
+        let (kept, old) = addresses.split_at(KEPT.min(addresses.len()));
+        for result in self.blocks.delete(old).await {
+            result?;
+        }
+        if !sweep {
+            return Ok(());
+        }
+        let nodes = RefNodes::new(self, repository, &export_directory(&repository.birth));
+        let mut named = HashSet::new();
+        for address in kept {
+            let bytes = match self.blocks.get_bytes(address, MOST_MANIFEST_BYTES).await {
+                // Another server's export pruned it.
+                Err(BlockError::NotFound(_)) => continue,
+                other => other?,
+            };
+            let manifest: wire::ExportManifest = wire::decode(&bytes, "export")?;
+            if manifest.format != FORMAT {
+                // It may name nodes that we know nothing of.
+                return Ok(());
+            }
+            for root in [&manifest.branches, &manifest.tags] {
+                name_nodes(&nodes, wire::node_id(root)?, &mut named).await?;
+            }
+        }
+        self.delete_unnamed(repository, &named).await
+    }
+
+    async fn delete_unnamed(
+        &self,
+        repository: &Repository,
+        named: &HashSet<NodeId>,
+    ) -> Result<(), CatalogError> {
+        let directory = export_directory(&repository.birth);
+        let prefix = BlockAddress::in_namespace(&repository.storage_namespace, &format!("{directory}/"));
+        let oldest = self.clock.now().secs() - YOUNG_SECS;
+        let mut after: Option<BlockAddress> = None;
+        loop {
+            let page = self.blocks.list(&prefix, after.as_ref(), PAGE).await?;
+            let unnamed: Vec<BlockAddress> = page
+                .iter()
+                .filter(|found| found.mtime_secs < oldest)
+                .filter(|found| {
+                    let name = found.address.as_str().rsplit('/').next().unwrap_or_default();
+                    name.parse::<NodeId>().is_ok_and(|id| !named.contains(&id))
+                })
+                .map(|found| found.address.clone())
+                .collect();
+            for result in self.blocks.delete(&unnamed).await {
+                result?;
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.address.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Adds the ids of all nodes of a tree. Leaves are named by their parents and not loaded.
+async fn name_nodes(nodes: &RefNodes, root: NodeId, named: &mut HashSet<NodeId>) -> Result<(), CatalogError> {
+    let mut open = vec![root];
+    while let Some(id) = open.pop() {
+        if !named.insert(id) {
+            continue;
+        }
+        let node = nodes.load(&id).await?;
+        match node.level() {
+            0 => {}
+            1 => named.extend(child_ids(&node)?),
+            _ => open.extend(child_ids(&node)?),
+        }
+    }
+    Ok(())
+}
