@@ -8,6 +8,7 @@ DIR ?=
 # What the black-box suites run in.
 PYTHON := .venv/main/bin/python
 PYTEST := $(PYTHON) -m pytest -q -p no:cacheprovider
+FUZZ := .venv/fuzz/bin/python -m pytest -q -p no:cacheprovider
 VENVS := $(patsubst tests/clients/requirements/%.txt,.venv/%/ready,$(wildcard tests/clients/requirements/*.txt))
 
 .PHONY: help
@@ -37,7 +38,7 @@ test-golden: build venvs ## Recorded conversations and the acceptance scripts of
 .PHONY: test-clients
 test-clients: build venvs ## Published clients, unmodified, against the built server
 	scripts/need.sh rclone=rclone
-	$(PYTEST) tests/clients/today tests/s3 tests/rest
+	$(PYTEST) tests/clients/today tests/s3 tests/rest tests/description
 	.venv/s3_tools/bin/python -m pytest -q -p no:cacheprovider tests/clients/s3_tools
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
@@ -48,9 +49,10 @@ test-stores: build venvs ## Object stores: the conformance suite on emulators, a
 	$(PYTEST) tests/stores
 
 .PHONY: test-promises
-test-promises: build venvs ## Durability, crashes, memory, hostile input, the peer's losses: the short forms
+test-promises: build venvs ## Durability, crashes, memory, hostile input, fuzzing, the peer's losses: the short forms
 	scripts/need.sh strace=strace
 	$(PYTEST) tests/durability tests/torture tests/hostile tests/losses tests/bounded
+	$(FUZZ) tests/fuzz
 
 .PHONY: torture
 torture: build venvs ## 64 writers through both doors while the server is killed 50 times
@@ -60,6 +62,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 test-all: test torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test tasks_simulation -- --include-ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
+	LAKEBED_FUZZ=1000000 LAKEBED_FUZZ_EXAMPLES=200 LAKEBED_SEED=$$RANDOM $(FUZZ) tests/fuzz
 	$(PYTHON) tests/golden/check.py --all
 
 .PHONY: venvs

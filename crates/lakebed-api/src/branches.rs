@@ -1,11 +1,12 @@
 //! Branches and tags.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::nullable;
 
 /// A branch or tag and its commit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ref {
     /// The commit.
     pub commit_id: String,
@@ -14,9 +15,10 @@ pub struct Ref {
 }
 
 /// A branch to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BranchCreation {
     /// Its name.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_][-A-Za-z0-9_]*$"), length(max = 4000))]
     pub name: String,
     /// Any ref; only its commit is taken.
     pub source: String,
@@ -29,7 +31,7 @@ pub struct BranchCreation {
 }
 
 /// A tag to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TagCreation {
     /// Its name.
     pub id: String,
@@ -42,7 +44,7 @@ pub struct TagCreation {
 }
 
 /// What a reset drops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResetType {
     /// The change at one path.
@@ -54,7 +56,7 @@ pub enum ResetType {
 }
 
 /// A reset of uncommitted changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResetCreation {
     /// What to drop.
     #[serde(rename = "type")]

@@ -1,11 +1,13 @@
 //! Commits, revert, cherry-pick.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::objects_only::optional_object;
 use crate::{Metadata, nullable};
 
 /// A commit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Commit {
     /// Who made it.
     pub committer: String,
@@ -27,11 +29,12 @@ pub struct Commit {
     pub parents: Vec<String>,
     /// 0 or 1.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
     pub version: u32,
 }
 
 /// A commit to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommitCreation {
     /// Message; may be empty, must be given.
     pub message: String,
@@ -50,11 +53,12 @@ pub struct CommitCreation {
 }
 
 /// A commit record as another server made it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommitRecordCreation {
     /// Its id.
     pub commit_id: String,
     /// 0 or 1.
+    #[schemars(range(min = 0, max = 1))]
     pub version: i64,
     /// Who made it.
     pub committer: String,
@@ -70,6 +74,7 @@ pub struct CommitRecordCreation {
     #[serde(default, deserialize_with = "nullable")]
     pub metadata: Metadata,
     /// Its generation.
+    #[schemars(range(min = 0))]
     pub generation: i64,
     /// Write although the repository is read-only.
     #[serde(default, deserialize_with = "nullable")]
@@ -77,7 +82,7 @@ pub struct CommitRecordCreation {
 }
 
 /// What replaces the defaults of a revert or cherry-pick.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommitOverrides {
     /// Message; empty = the default.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
@@ -88,13 +93,13 @@ pub struct CommitOverrides {
 }
 
 /// A revert to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevertCreation {
     /// The commit to undo.
     #[serde(rename = "ref")]
     pub reference: String,
     /// Replaces the defaults.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub commit_overrides: Option<CommitOverrides>,
     /// 0, or the 1-based parent of a merge commit.
     pub parent_number: i64,
@@ -107,7 +112,7 @@ pub struct RevertCreation {
 }
 
 /// A cherry-pick to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CherryPickCreation {
     /// The commit to apply.
     #[serde(rename = "ref")]
@@ -116,7 +121,7 @@ pub struct CherryPickCreation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_number: Option<i64>,
     /// Replaces the defaults.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub commit_overrides: Option<CommitOverrides>,
     /// Write although the repository is read-only.
     #[serde(default, deserialize_with = "nullable")]

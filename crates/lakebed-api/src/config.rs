@@ -1,9 +1,10 @@
 //! What a server says of itself.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything in one answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
     /// What optional things the server can do.
     pub capabilities_config: CapabilitiesConfig,
@@ -19,7 +20,7 @@ pub struct Config {
 }
 
 /// What optional things the server can do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CapabilitiesConfig {
     /// Whether commit and merge can run in the background.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,11 +28,31 @@ pub struct CapabilitiesConfig {
 }
 
 /// What the user interface should know.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UiConfig {}
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "UIConfig")]
+pub struct UiConfig {
+    /// Pages that show objects of some kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub custom_viewers: Vec<CustomViewer>,
+}
+
+/// A page that shows objects of some kinds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CustomViewer {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// Of objects with these endings.
+    #[serde(default)]
+    pub extensions: Vec<String>,
+    /// Of objects of these types.
+    #[serde(default)]
+    pub content_types: Vec<String>,
+}
 
 /// A server's version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionConfig {
     /// The version of the API it speaks.
     #[serde(default)]
@@ -39,10 +60,19 @@ pub struct VersionConfig {
     /// The family of servers the version counts in.
     #[serde(default)]
     pub version_context: String,
+    /// The newest version there is; this server does not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_version: Option<String>,
+    /// Whether one should upgrade; this server does not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade_recommended: Option<bool>,
+    /// Where to upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade_url: Option<String>,
 }
 
 /// A block store as clients need to know it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StorageConfig {
     /// Text for people.
     #[serde(default)]
@@ -74,8 +104,15 @@ pub struct StorageConfig {
 }
 
 /// What collectors must keep their hands off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GarbageCollectionConfig {
     /// Seconds an uncommitted object is safe after it was written.
     pub grace_period: u32,
+}
+
+/// A licence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct License {
+    /// The licence, signed.
+    pub token: String,
 }

@@ -1,11 +1,12 @@
 //! Diffs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Metadata;
 
 /// How a path differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiffType {
     /// Only right has it.
@@ -21,7 +22,7 @@ pub enum DiffType {
 }
 
 /// An object or everything that starts with a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PathType {
     /// A folded prefix.
@@ -31,7 +32,7 @@ pub enum PathType {
 }
 
 /// One line of a diff.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Diff {
     /// The path or prefix.
     pub path: String,
@@ -49,12 +50,13 @@ pub struct Diff {
 }
 
 /// The right side of a difference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiffObjectStat {
     /// ETag without quotes.
     pub checksum: String,
     /// Content type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// User metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,13 +10,16 @@
 //! assert!(serde_json::from_str::<lakebed_api::BranchCreation>(r#"{"name":"dev"}"#).is_err());
 //! ```
 
+mod actions;
 mod auth;
 mod branches;
 mod commits;
 mod config;
 mod diffs;
+mod iceberg;
 mod merges;
 mod objects;
+mod objects_only;
 mod pages;
 mod pulls;
 mod repositories;
@@ -25,19 +28,23 @@ mod staging;
 mod statistics;
 mod tasks;
 
+pub use actions::{ActionRun, HookRun, RunStatus};
 pub use auth::{
-    AccessKeyCredentials, Acl, AuthCapabilities, AuthenticationToken, CommPrefsInput, CredentialsWithSecret,
-    CurrentUser, Effect, ExternalLoginInformation, ExternalPrincipalCreation, GroupCreation, LoginConfig,
-    LoginInformation, Policy, Setup, SetupState, Statement, StsAuthRequest, User, UserCreation,
+    AccessKeyCredentials, Acl, AuthCapabilities, AuthenticationToken, CommPrefsInput, Credentials,
+    CredentialsWithSecret, CurrentUser, Effect, ErrorNoAcl, ExternalLoginInformation, ExternalPrincipal,
+    ExternalPrincipalCreation, Group, GroupCreation, LoginConfig, LoginInformation, Policy, Setup,
+    SetupState, Statement, StsAuthRequest, User, UserCreation,
 };
 pub use branches::{BranchCreation, Ref, ResetCreation, ResetType, TagCreation};
 pub use commits::{
     CherryPickCreation, Commit, CommitCreation, CommitOverrides, CommitRecordCreation, RevertCreation,
 };
 pub use config::{
-    CapabilitiesConfig, Config, GarbageCollectionConfig, StorageConfig, UiConfig, VersionConfig,
+    CapabilitiesConfig, Config, CustomViewer, GarbageCollectionConfig, License, StorageConfig, UiConfig,
+    VersionConfig,
 };
 pub use diffs::{Diff, DiffObjectStat, DiffType, PathType};
+pub use iceberg::{IcebergLocalTable, IcebergPullRequest, IcebergPushRequest, IcebergRemoteTable};
 pub use merges::{
     ConflictSide, FindMergeBaseResult, Merge, MergeConflict, MergeConflictList, MergeResolution, MergeResult,
     MergeSide, MergeSummary, ResolvedObject,

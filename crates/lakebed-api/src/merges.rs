@@ -1,11 +1,13 @@
 //! Merge and merge base.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::objects_only::{optional_object, optional_objects};
 use crate::{Metadata, Pagination, nullable};
 
 /// A merge to be; every field is optional.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Merge {
     /// Message; empty = `Merge '<source>' into '<destination>'`.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
@@ -26,24 +28,25 @@ pub struct Merge {
     #[serde(default, deserialize_with = "nullable")]
     pub squash_merge: bool,
     /// How single conflicts end, whatever the strategy (ours). With it, even empty, a conflict's answer names the paths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_objects", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-lakebed" = true))]
     pub resolutions: Option<Vec<MergeResolution>>,
 }
 
 /// How the conflict at a path ends (ours).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergeResolution {
     /// The path.
     pub path: String,
     /// What is taken.
     pub take: MergeSide,
     /// The object for [`MergeSide::Object`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub object: Option<ResolvedObject>,
 }
 
 /// What a resolution takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MergeSide {
     /// The source's object, or its absence.
@@ -57,7 +60,7 @@ pub enum MergeSide {
 }
 
 /// An object made to resolve a conflict: its bytes are written already, as for a link.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResolvedObject {
     /// The address as it was issued, or one outside the namespace.
     pub physical_address: String,
@@ -74,20 +77,23 @@ pub struct ResolvedObject {
 }
 
 /// A path at which a merge would stop (ours). A side is `null` if it has no object there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergeConflict {
     /// The path.
     pub path: String,
     /// What both sides come from.
+    #[schemars(extend("x-nullable" = true))]
     pub base: Option<ConflictSide>,
     /// What would be merged.
+    #[schemars(extend("x-nullable" = true))]
     pub source: Option<ConflictSide>,
     /// What it would be merged into.
+    #[schemars(extend("x-nullable" = true))]
     pub destination: Option<ConflictSide>,
 }
 
 /// One side of a conflict (ours).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConflictSide {
     /// Where its bytes are.
     pub physical_address: String,
@@ -104,7 +110,7 @@ pub struct ConflictSide {
 }
 
 /// A page of conflicts (ours).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergeConflictList {
     /// Where the next page begins.
     pub pagination: Pagination,
@@ -113,7 +119,7 @@ pub struct MergeConflictList {
 }
 
 /// What a merge made; on a conflict the reference is empty and there is a message.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergeResult {
     /// The merge commit.
     pub reference: String,
@@ -125,14 +131,16 @@ pub struct MergeResult {
     pub message: Option<String>,
     /// The first conflicting paths, if the request had `resolutions` (ours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-lakebed" = true))]
     pub conflicts: Option<Vec<String>>,
     /// How many there are (ours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-lakebed" = true))]
     pub conflict_count: Option<u64>,
 }
 
 /// Paths a merge changed on its destination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergeSummary {
     /// New.
     pub added: u64,
@@ -145,7 +153,7 @@ pub struct MergeSummary {
 }
 
 /// A merge base. The names are swapped on the wire: `source_commit_id` is the *destination*'s commit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FindMergeBaseResult {
     /// The best common ancestor; empty if there is none.
     pub base_commit_id: String,

@@ -1,11 +1,12 @@
 //! Objects.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Metadata, PathType, nullable};
 
 /// What is known of an object, or a folded prefix of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectStats {
     /// ETag without quotes; empty for prefixes.
     pub checksum: String,
@@ -32,14 +33,15 @@ pub struct ObjectStats {
 }
 
 /// Paths of a bulk delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PathList {
     /// At most 1000.
+    #[schemars(length(max = 1000))]
     pub paths: Vec<String>,
 }
 
 /// One path that could not be deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectError {
     /// Why.
     pub message: String,
@@ -51,14 +53,14 @@ pub struct ObjectError {
 }
 
 /// What a bulk delete could not do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectErrorList {
     /// One for each path that failed.
     pub errors: Vec<ObjectError>,
 }
 
 /// A copy to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectCopyCreation {
     /// The source's path.
     pub src_path: String,
@@ -74,7 +76,7 @@ pub struct ObjectCopyCreation {
 }
 
 /// An object whose bytes are at a known address (deprecated form of linking).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectStageCreation {
     /// Where the bytes are.
     pub physical_address: String,
@@ -97,21 +99,23 @@ pub struct ObjectStageCreation {
 }
 
 /// User metadata that replaces an object's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateObjectUserMetadata {
     /// The whole new map.
     pub set: Metadata,
 }
 
 /// What the block store says of an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnderlyingObjectProperties {
     /// Its storage class, `null` if the store has none.
+    #[schemars(extend("x-nullable" = true))]
     pub storage_class: Option<String>,
 }
 
 /// A place in the namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StorageURI")]
 pub struct StorageUri {
     /// The place.
     pub location: String,

@@ -1,12 +1,13 @@
 //! Pages and errors: the shapes every operation shares.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The most items one page may hold.
 pub const MAX_PER_PAGE: u32 = 1000;
 
 /// Where a page stands in its list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pagination {
     /// Whether more follow.
     pub has_more: bool,
@@ -19,7 +20,8 @@ pub struct Pagination {
 }
 
 /// A page of items. The description names one schema per item (`RefList`, `CommitList` ...); all have this shape.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// Where it stands.
     pub pagination: Pagination,
@@ -37,7 +39,7 @@ impl<T> List<T> {
 }
 
 /// Every error's body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Error {
     /// What was wrong.
     pub message: String,

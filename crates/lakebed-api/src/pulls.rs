@@ -1,9 +1,10 @@
 //! Pull requests.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The state of a pull request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PullRequestStatus {
     /// Waiting.
@@ -15,7 +16,7 @@ pub enum PullRequestStatus {
 }
 
 /// A change to a pull request: any subset.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PullRequestBasic {
     /// New status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,7 +30,7 @@ pub struct PullRequestBasic {
 }
 
 /// A pull request to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PullRequestCreation {
     /// Title; may be empty.
     pub title: String,
@@ -43,7 +44,7 @@ pub struct PullRequestCreation {
 }
 
 /// A pull request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PullRequest {
     /// 20 characters.
     pub id: String,
@@ -56,6 +57,7 @@ pub struct PullRequest {
     /// Who made it.
     pub author: String,
     /// When it was made, a date-time.
+    #[schemars(extend("format" = "date-time"))]
     pub creation_date: String,
     /// Branch merged from.
     pub source_branch: String,
@@ -63,6 +65,7 @@ pub struct PullRequest {
     pub destination_branch: String,
     /// When it was closed or merged last, a date-time; stays when it is opened again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub closed_date: Option<String>,
     /// Its merge commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +73,7 @@ pub struct PullRequest {
 }
 
 /// The answer to a pull request made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PullRequestCreationResponse {
     /// Its id.
     pub id: String,

@@ -1,11 +1,13 @@
 //! Repositories, and what is asked of a repository as a whole.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::objects_only::{object, objects};
 use crate::{CommitCreation, Metadata, nullable};
 
 /// A repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Repository {
     /// When it was made.
     pub creation_date: i64,
@@ -21,17 +23,22 @@ pub struct Repository {
     pub storage_id: String,
     /// Where its bytes are.
     pub storage_namespace: String,
+    /// Its metadata; lists leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
 }
 
 /// A repository to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryCreation {
     /// Its name.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{2,62}$"))]
     pub name: String,
     /// The block store; empty with a single store.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
     pub storage_id: String,
     /// Where its bytes go.
+    #[schemars(regex(pattern = r"^(s3|gs|https?|mem|local|transient)://.*$"))]
     pub storage_namespace: String,
     /// Its default branch; empty = `main`.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
@@ -45,21 +52,21 @@ pub struct RepositoryCreation {
 }
 
 /// Metadata to add or overwrite.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryMetadataSet {
     /// Keys and values.
     pub metadata: Metadata,
 }
 
 /// Metadata keys to remove.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryMetadataKeys {
     /// The keys; unknown ones are ignored.
     pub keys: Vec<String>,
 }
 
 /// What a restore reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefsRestore {
     /// Tree of commit records.
     pub commits_meta_range_id: String,
@@ -79,7 +86,7 @@ pub struct RefsRestore {
 }
 
 /// Whether an import source is one object or everything under a prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportLocationType {
     /// Every object whose key starts with the path.
@@ -89,7 +96,7 @@ pub enum ImportLocationType {
 }
 
 /// One source of an import.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportLocation {
     /// Prefix or object.
     #[serde(rename = "type")]
@@ -101,11 +108,13 @@ pub struct ImportLocation {
 }
 
 /// An import to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportCreation {
     /// The sources.
+    #[serde(deserialize_with = "objects")]
     pub paths: Vec<ImportLocation>,
     /// The commit it ends with.
+    #[serde(deserialize_with = "object")]
     pub commit: CommitCreation,
     /// Write although the repository is read-only.
     #[serde(default, deserialize_with = "nullable")]

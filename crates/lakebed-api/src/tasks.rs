@@ -1,11 +1,12 @@
 //! Long operations: how they are named while they run, and what they say of themselves.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Commit, Error};
 
 /// A task that was begun. (`TaskInfo`, `TaskCreation` and `ImportCreationResponse` of the description.)
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskInfo {
     /// Its id.
     pub id: String,
@@ -13,16 +14,18 @@ pub struct TaskInfo {
 
 /// A commit, merge or preparation in the background; `T` is what it makes. (`CommitAsyncStatus`, `MergeAsyncStatus` and
 /// `PrepareGarbageCollectionCommitsStatus` of the description.)
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}AsyncStatus")]
 pub struct AsyncTaskStatus<T> {
     /// Its id.
     pub task_id: String,
     /// Whether it has ended, well or badly.
     pub completed: bool,
     /// Its last sign of life, a date-time.
+    #[schemars(extend("format" = "date-time"))]
     pub update_time: String,
     /// What it made.
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<T>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,12 +35,8 @@ pub struct AsyncTaskStatus<T> {
     pub status_code: Option<u16>,
 }
 
-fn none<T>() -> Option<T> {
-    None
-}
-
 /// The trees of a dump.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefsDump {
     /// Branches.
     pub branches_meta_range_id: String,
@@ -48,13 +47,14 @@ pub struct RefsDump {
 }
 
 /// A dump.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryDumpStatus {
     /// Its id.
     pub id: String,
     /// Whether it has ended, well or badly.
     pub done: bool,
     /// Its last sign of life, a date-time.
+    #[schemars(extend("format" = "date-time"))]
     pub update_time: String,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,13 +65,14 @@ pub struct RepositoryDumpStatus {
 }
 
 /// A restore.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryRestoreStatus {
     /// Its id.
     pub id: String,
     /// Whether it has ended, well or badly.
     pub done: bool,
     /// Its last sign of life, a date-time.
+    #[schemars(extend("format" = "date-time"))]
     pub update_time: String,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,11 +80,12 @@ pub struct RepositoryRestoreStatus {
 }
 
 /// An import.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportStatus {
     /// Whether it has ended, well or badly.
     pub completed: bool,
     /// Its last sign of life, a date-time.
+    #[schemars(extend("format" = "date-time"))]
     pub update_time: String,
     /// Objects taken so far.
     #[serde(default)]
@@ -100,7 +102,7 @@ pub struct ImportStatus {
 }
 
 /// A list of the commits that a collector must keep.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GarbageCollectionPrepareResponse {
     /// The run it was made for.
     pub run_id: String,
@@ -114,7 +116,7 @@ pub struct GarbageCollectionPrepareResponse {
 }
 
 /// Asks for a page of uncommitted addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrepareGCUncommittedRequest {
     /// From the page before; absent for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,7 +124,7 @@ pub struct PrepareGCUncommittedRequest {
 }
 
 /// A page of uncommitted addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrepareGCUncommittedResponse {
     /// The run it was made for.
     pub run_id: String,

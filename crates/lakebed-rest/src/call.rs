@@ -4,11 +4,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use lakebed_auth::Principal;
 use lakebed_catalog::Catalog;
 use lakebed_core::{BranchId, RefExpr, RepositoryId, TagId};
 
+use crate::description::Described;
 use crate::error::RestError;
 use crate::query::Query;
 use crate::service::Rest;
@@ -18,6 +19,8 @@ use lakebed_http::InBody;
 pub(crate) struct Call {
     pub rest: Rest,
     pub parts: Parts,
+    /// What the operation declares.
+    pub described: &'static Described,
     /// Path parameters by name, decoded once.
     pub params: Vec<(&'static str, String)>,
     /// Who asks; `None` only for operations that are open to everybody.
@@ -36,7 +39,13 @@ impl Call {
     }
 
     pub(crate) fn query(&self) -> Query<'_> {
-        Query::new(self.parts.uri.query())
+        Query::new(self.parts.uri.query(), self.described.parameters)
+    }
+
+    /// A declared header, byte for byte.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        crate::query::note_read(name.as_str());
+        self.headers().get(name)
     }
 
     /// A path parameter as the client meant it; empty if the operation's path has none of this name.

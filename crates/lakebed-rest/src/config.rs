@@ -53,6 +53,10 @@ impl RestConfig {
     }
 
     pub(crate) fn version_config(&self) -> VersionConfig {
-        VersionConfig { version: self.version.clone(), version_context: self.version_context.clone() }
+        VersionConfig {
+            version: self.version.clone(),
+            version_context: self.version_context.clone(),
+            ..VersionConfig::default()
+        }
     }
 }

@@ -5,12 +5,16 @@ use http::{HeaderMap, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::error::RestError;
 use lakebed_http::InBody;
 
 /// The longest JSON body.
 const MAX_BODY_BYTES: usize = 10 << 20;
+
+/// The most characters of a refusal that may come from the request.
+const MOST_QUOTED: usize = 300;
 
 /// Reads a body of at most 10 MiB.
 pub(crate) async fn read(body: InBody) -> Result<Bytes, RestError> {
@@ -88,15 +92,43 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, RestError> {
     let start = body.iter().copied().find(|byte| !byte.is_ascii_whitespace());
     let decoded = T::deserialize(&mut stream);
     match decoded {
-        Ok(value) if start == Some(b'{') || expects_array::<T>() => Ok(value),
+        Ok(value) if start == Some(b'{') => Ok(value),
+        // Its items are objects, too.
+        Ok(value)
+            if expects_array::<T>()
+                && serde_json::Deserializer::from_slice(body)
+                    .into_iter::<Vec<Map<String, Value>>>()
+                    .next()
+                    .is_some_and(|list| list.is_ok()) =>
+        {
+            Ok(value)
+        }
+        Ok(_) if expects_array::<T>() => Err(wrong("value must be a list of objects")),
         Ok(_) => Err(wrong("value must be an object")),
-        Err(first) => {
+        Err(_) => {
             // A repeated key fails above; in a generic value the last one wins.
             let mut stream = serde_json::Deserializer::from_slice(body);
-            let value = <serde_json::Value as serde::Deserialize>::deserialize(&mut stream)
+            let value = <Value as serde::Deserialize>::deserialize(&mut stream)
                 .map_err(|error| wrong(&format!("failed to decode request body: {error}")))?;
-            serde_json::from_value(value).map_err(|_| wrong(&first.to_string()))
+            if !value.is_object() && !expects_array::<T>() {
+                return Err(wrong("value must be an object"));
+            }
+            serde_path_to_error::deserialize(value).map_err(|error| at(&error))
         }
+    }
+}
+
+/// A refusal that names the field it is about, as in `staging.size_bytes`.
+fn at(error: &serde_path_to_error::Error<serde_json::Error>) -> RestError {
+    let why = error.inner().to_string().replace("expected i64", "expected a whole number of 64 bits");
+    // It quotes what was sent, which may be long.
+    let why: String = why.chars().take(MOST_QUOTED).collect();
+    let path = error.path();
+    if path.iter().next().is_none() {
+        wrong(&why)
+    } else {
+        let path: String = path.to_string().chars().take(MOST_QUOTED).collect();
+        wrong(&format!("\"{path}\": {why}"))
     }
 }
 
@@ -112,7 +144,10 @@ fn wrong(why: &str) -> RestError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lakebed_api::{BranchCreation, BranchProtectionRule, Merge};
+    use lakebed_api::{
+        BranchCreation, BranchProtectionRule, CherryPickCreation, GarbageCollectionRules, Merge,
+        StagingMetadata,
+    };
 
     fn branch(body: &str) -> Result<BranchCreation, RestError> {
         decode(body.as_bytes())
@@ -144,9 +179,40 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_names_the_field_and_is_short() {
+        let message = |body: &str| decode::<StagingMetadata>(body.as_bytes()).unwrap_err().message;
+        for (body, named) in [
+            (r#"{"staging":{},"checksum":5,"size_bytes":1}"#, "\"checksum\": invalid type: integer `5`"),
+            (r#"{"staging":{},"checksum":"x"}"#, "missing field `size_bytes`"),
+            (r#"{"staging":{},"checksum":"x","size_bytes":1.5}"#, "\"size_bytes\""),
+            (r#"{"staging":{},"checksum":"x","size_bytes":9223372036854775808}"#, "\"size_bytes\""),
+            (
+                r#"{"staging":{"physical_address":[]},"checksum":"x","size_bytes":1}"#,
+                "\"staging.physical_address\"",
+            ),
+            (
+                r#"{"staging":{},"checksum":"x","size_bytes":1,"user_metadata":{"a":1}}"#,
+                "\"user_metadata.a\": invalid type: integer `1`, expected a string",
+            ),
+            ("[1]", "value must be an object"),
+        ] {
+            assert!(message(body).contains(named), "{body}: {}", message(body));
+        }
+        let long = format!(r#"{{"staging":{{}},"checksum":"x","size_bytes":"{}"}}"#, "y".repeat(100_000));
+        assert!(message(&long).len() < 400);
+    }
+
+    #[test]
     fn lists_are_read_as_lists_and_objects_only_as_objects() {
         assert_eq!(decode::<Vec<BranchProtectionRule>>(b"[]").unwrap(), []);
         assert!(decode::<Vec<BranchProtectionRule>>(b"{}").is_err());
+        assert!(decode::<Vec<BranchProtectionRule>>(br#"[["main"]]"#).is_err());
+        assert!(decode::<CherryPickCreation>(br#"{"ref":"main","commit_overrides":[]}"#).is_err());
+        assert!(decode::<StagingMetadata>(br#"{"staging":["a"],"checksum":"x","size_bytes":1}"#).is_err());
+        assert!(
+            decode::<GarbageCollectionRules>(br#"{"default_retention_days":1,"branches":[["b",1]]}"#)
+                .is_err()
+        );
         assert!(decode::<Merge>(b"{}").is_ok());
         assert!(decode::<Merge>(b"[]").is_err());
     }

@@ -14,6 +14,7 @@ mod access;
 mod authenticate;
 mod call;
 mod config;
+mod description;
 mod disposition;
 mod error;
 mod handlers;

@@ -9,11 +9,14 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Method;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::access::{self, Access, Requirement};
 use crate::authenticate::{self, Identity};
 use crate::call::Call;
+use crate::description::operation::{JsonBody, schema_of};
+use crate::description::{self, Described};
 use crate::error::RestError;
 use crate::json;
 use crate::reply::Reply;
@@ -23,9 +26,12 @@ pub(crate) struct Operation {
     pub id: &'static str,
     pub method: Method,
     pub path: &'static str,
-    /// What kind of access was declared: for the test that compares the table with the description.
-    #[cfg_attr(not(test), allow(dead_code))]
+    /// What kind of access was declared.
     pub access: AccessKind,
+    /// The JSON body it reads.
+    pub body: Option<JsonBody>,
+    /// What is said of it; its parameters are read by this.
+    pub described: &'static Described,
     run: Box<dyn Fn(Call) -> BoxFuture<'static, Reply> + Send + Sync>,
 }
 
@@ -42,6 +48,16 @@ pub(crate) enum AccessKind {
 impl Operation {
     pub(crate) fn run(&self, call: Call) -> BoxFuture<'static, Reply> {
         (self.run)(call)
+    }
+
+    /// The names of the parameters in its path, in order.
+    pub(crate) fn path_parameters(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    /// True if it has parameters besides those in its path.
+    pub(crate) fn takes_parameters(&self) -> bool {
+        self.described.parameters.iter().any(|parameter| !parameter.is_in_path())
     }
 }
 
@@ -122,29 +138,29 @@ impl Guarded<()> {
 impl<I: Send + Sync + 'static> Guarded<I> {
     /// Takes query and headers. A body is left to the handler.
     pub(crate) fn query(self, parse: fn(&Call) -> Result<I, RestError>) -> Taking<I> {
-        Taking { guarded: self, reads_body: false, parse: Box::new(move |call, _| parse(call)) }
+        Taking { guarded: self, body: None, parse: Box::new(move |call, _| parse(call)) }
     }
 
     /// Takes a JSON body, with query and headers.
-    pub(crate) fn json<T: DeserializeOwned + 'static>(
+    pub(crate) fn json<T: DeserializeOwned + JsonSchema + 'static>(
         self,
         parse: fn(&Call, T) -> Result<I, RestError>,
     ) -> Taking<I> {
         Taking {
             guarded: self,
-            reads_body: true,
+            body: Some(JsonBody { schema: schema_of::<T>, required: true }),
             parse: Box::new(move |call, body| parse(call, json::required(call.headers(), body)?)),
         }
     }
 
     /// Takes a JSON body that may be absent.
-    pub(crate) fn optional_json<T: DeserializeOwned + 'static>(
+    pub(crate) fn optional_json<T: DeserializeOwned + JsonSchema + 'static>(
         self,
         parse: fn(&Call, Option<T>) -> Result<I, RestError>,
     ) -> Taking<I> {
         Taking {
             guarded: self,
-            reads_body: true,
+            body: Some(JsonBody { schema: schema_of::<T>, required: false }),
             parse: Box::new(move |call, body| parse(call, json::optional(call.headers(), body)?)),
         }
     }
@@ -155,7 +171,7 @@ type Parse<I> = Box<dyn Fn(&Call, &[u8]) -> Result<I, RestError> + Send + Sync>;
 /// A guarded path with its input.
 pub(crate) struct Taking<I> {
     guarded: Guarded<I>,
-    reads_body: bool,
+    body: Option<JsonBody>,
     parse: Parse<I>,
 }
 
@@ -166,8 +182,9 @@ impl<I: Send + Sync + 'static> Taking<I> {
         H: Fn(Call, I) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
-        let Taking { guarded: Guarded { route: Route { id, method, path }, access }, reads_body, parse } =
-            self;
+        let Taking { guarded: Guarded { route: Route { id, method, path }, access }, body, parse } = self;
+        let described = description::of(id);
+        let reads_body = body.is_some();
         let kind = match &access {
             Access::Public => AccessKind::Public,
             Access::AnonymousToo => AccessKind::AnonymousToo,
@@ -180,6 +197,7 @@ impl<I: Send + Sync + 'static> Taking<I> {
             let shared = shared.clone();
             async move {
                 let (access, parse, handler) = &*shared;
+                described.check_path(&call.params)?;
                 let body = match call.body.take_if(|_| reads_body) {
                     Some(body) => json::read(body).await?,
                     None => Bytes::new(),
@@ -190,7 +208,7 @@ impl<I: Send + Sync + 'static> Taking<I> {
             }
             .boxed()
         };
-        Operation { id, method, path, access: kind, run: Box::new(run) }
+        Operation { id, method, path, access: kind, body, described, run: Box::new(run) }
     }
 }
 

@@ -1,25 +1,62 @@
-//! Query parameters (`versioning-api` §1): strict where clients rely on a refusal, deaf to what is unknown.
+//! Query parameters (`versioning-api` §1): strict where clients rely on a refusal, deaf to what is unknown. Limits and
+//! choices are those of the operation's description.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::description::parameters::{Absent, Kind, Parameter, Place};
 use crate::error::RestError;
 
-/// The page size when none, 0 or -1 is asked for.
+/// The page size when none, 0 or -1 is asked for, where the description says nothing else.
 const DEFAULT_AMOUNT: usize = 100;
+
+/// Tells the test that compares what operations read with what they declare.
+#[cfg(not(test))]
+pub(crate) fn note_read(_: &str) {}
+
+#[cfg(test)]
+pub(crate) use reads::note as note_read;
+
+#[cfg(test)]
+pub(crate) mod reads {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static READ: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(crate) fn note(name: &str) {
+        READ.with_borrow_mut(|read| read.insert(name.to_owned()));
+    }
+
+    /// The parameters read on this thread since the last call.
+    pub(crate) fn take() -> BTreeSet<String> {
+        READ.take()
+    }
+}
 
 /// A query string, read on demand.
 #[derive(Clone, Copy)]
-pub(crate) struct Query<'a>(&'a str);
+pub(crate) struct Query<'a> {
+    raw: &'a str,
+    declared: &'static [Parameter],
+}
 
 impl<'a> Query<'a> {
-    pub(crate) fn new(raw: Option<&'a str>) -> Self {
-        Self(raw.unwrap_or_default())
+    pub(crate) fn new(raw: Option<&'a str>, declared: &'static [Parameter]) -> Self {
+        Self { raw: raw.unwrap_or_default(), declared }
+    }
+
+    /// What is declared of a parameter; nothing of one that a test will find undeclared.
+    fn declared(self, name: &str) -> Option<&'static Parameter> {
+        self.declared.iter().find(|parameter| parameter.name == name && parameter.place == Place::Query)
     }
 
     fn values(self, name: &str) -> impl Iterator<Item = Result<Cow<'a, str>, RestError>> {
-        self.0.split('&').filter_map(move |pair| {
+        note_read(name);
+        self.raw.split('&').filter_map(move |pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let same = key == name
                 || (key.contains(['%', '+']) && decode(key).is_some_and(|decoded| decoded == name));
@@ -95,19 +132,30 @@ impl<'a> Query<'a> {
         match self.single(name)?.as_deref() {
             None => Ok(None),
             Some("") => Err(multiple(name)),
-            Some(text) => text
-                .parse()
-                .map(Some)
-                .map_err(|_| wrong(name, &format!("value {}: an invalid integer", short(text)))),
+            Some(text) => {
+                let number = text
+                    .parse()
+                    .map_err(|_| wrong(name, &format!("value {}: an invalid integer", short(text))))?;
+                match self.declared(name).map(|declared| declared.kind) {
+                    Some(Kind::Integer(least, _)) if number < least => {
+                        Err(wrong(name, &format!("number must be at least {least}")))
+                    }
+                    Some(Kind::Integer(_, most)) if number > most => {
+                        Err(wrong(name, &format!("number must be at most {most}")))
+                    }
+                    _ => Ok(Some(number)),
+                }
+            }
         }
     }
 
-    /// The page size: -1 to 1000, where -1, 0 and nothing mean 100.
+    /// The page size: -1, 0 and nothing mean the declared default.
     pub(crate) fn amount(self) -> Result<usize, RestError> {
         match self.integer("amount")? {
-            None | Some(-1 | 0) => Ok(DEFAULT_AMOUNT),
-            Some(amount) if amount < -1 => Err(wrong("amount", "number must be at least -1")),
-            Some(amount) if amount > 1000 => Err(wrong("amount", "number must be at most 1000")),
+            None | Some(..=0) => Ok(match self.declared("amount").and_then(|declared| declared.absent) {
+                Some(Absent::Number(amount)) => amount as usize,
+                _ => DEFAULT_AMOUNT,
+            }),
             Some(amount) => Ok(amount as usize),
         }
     }
@@ -150,10 +198,15 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::description::parameters::AMOUNT;
+
+    fn of(raw: Option<&str>) -> Query<'_> {
+        Query::new(raw, const { &[AMOUNT] })
+    }
 
     #[test]
     fn texts_are_decoded_once_and_empty_ones_count_as_absent() {
-        let query = Query::new(Some("path=a%2Fb+c%25&prefix=&x"));
+        let query = of(Some("path=a%2Fb+c%25&prefix=&x"));
         assert_eq!(query.required("path").unwrap(), "a/b c%");
         assert_eq!(query.text("prefix").unwrap(), "");
         assert_eq!(query.text("after").unwrap(), "");
@@ -164,12 +217,12 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf8_are_refused() {
-        assert!(Query::new(Some("path=%ff")).required("path").is_err());
+        assert!(of(Some("path=%ff")).required("path").is_err());
     }
 
     #[test]
     fn a_single_value_given_twice_is_refused_as_plain_text() {
-        let error = Query::new(Some("amount=1&amount=2")).amount().unwrap_err();
+        let error = of(Some("amount=1&amount=2")).amount().unwrap_err();
         assert_eq!(
             error.message,
             "Invalid format for parameter amount: multiple values for single value parameter 'amount'"
@@ -178,7 +231,7 @@ mod tests {
 
     #[test]
     fn amounts_below_one_mean_the_default_and_out_of_range_is_refused() {
-        let amount = |text: &str| Query::new(Some(text)).amount();
+        let amount = |text: &str| of(Some(text)).amount();
         for (text, expected) in [("", 100), ("amount=0", 100), ("amount=-1", 100), ("amount=1000", 1000)] {
             assert_eq!(amount(text).unwrap(), expected, "{text}");
         }
@@ -194,9 +247,9 @@ mod tests {
         for (text, expected) in
             [("b=True", true), ("b=t", true), ("b=1", true), ("b=FALSE", false), ("b=f", false)]
         {
-            assert_eq!(Query::new(Some(text)).boolean("b").unwrap(), Some(expected), "{text}");
+            assert_eq!(of(Some(text)).boolean("b").unwrap(), Some(expected), "{text}");
         }
-        assert!(Query::new(Some("b=yes")).boolean("b").is_err());
-        assert!(Query::new(Some("b=")).boolean("b").is_err());
+        assert!(of(Some("b=yes")).boolean("b").is_err());
+        assert!(of(Some("b=")).boolean("b").is_err());
     }
 }

@@ -49,19 +49,14 @@ impl Router {
                 return None;
             }
             let value = percent_decode_str(raw).decode_utf8().ok()?;
-            params.push((static_name(operation.path, name)?, value.into_owned()));
+            let known = operation.path_parameters().find(|known| *known == name)?;
+            params.push((known, value.into_owned()));
         }
         Some(Found { operation, params })
     }
 
     /// All operations.
-    #[cfg(test)]
     pub(crate) fn operations(&self) -> &[Operation] {
         &self.operations
     }
-}
-
-/// The parameter's name as it stands in the table, which lives as long as the program.
-fn static_name(path: &'static str, name: &str) -> Option<&'static str> {
-    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).find(|known| *known == name)
 }

@@ -12,6 +12,7 @@ use lakebed_http::{AnswerBody, BoxError, InBody};
 
 use crate::call::Call;
 use crate::config::RestConfig;
+use crate::description::Document;
 use crate::error::RestError;
 use crate::reply;
 use crate::router::Router;
@@ -34,6 +35,7 @@ struct Inner {
     config: RestConfig,
     entropy: Arc<dyn Entropy>,
     router: Router,
+    document: Document,
     usage: Usage,
 }
 
@@ -45,7 +47,8 @@ impl Rest {
     #[allow(clippy::expect_used)] // the table is part of the program, and a test builds it
     pub fn new(catalog: Catalog, auth: Auth, config: RestConfig, entropy: Arc<dyn Entropy>) -> Self {
         let router = Router::new(routes::table()).expect("the operations' paths do not collide");
-        Self(Arc::new(Inner { catalog, auth, config, entropy, router, usage: Usage::default() }))
+        let document = Document::new(router.operations(), &config.version);
+        Self(Arc::new(Inner { catalog, auth, config, entropy, router, document, usage: Usage::default() }))
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -62,6 +65,12 @@ impl Rest {
 
     pub(crate) fn usage(&self) -> &Usage {
         &self.0.usage
+    }
+
+    /// Answers a request for the description of the API: an OpenAPI document, the same as the operation
+    /// `getApiDescription` answers. Nobody needs credentials for it.
+    pub fn describe(&self, if_none_match: Option<&HeaderValue>) -> Response<AnswerBody> {
+        self.0.document.answer(if_none_match)
     }
 
     /// Answers a request under `/api/v1`. The answer is complete but for `Date` and what belongs to the connection.
@@ -104,6 +113,7 @@ impl Rest {
             rest: self.clone(),
             params: found.params,
             principal: None,
+            described: found.operation.described,
             body: Some(InBody::new(body)),
             parts,
         };

@@ -89,11 +89,13 @@ impl Router {
                     .filter(|host| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)))
                     .unwrap_or("127.0.0.1:8000");
                 let page = page::PAGE.replace("HOST", &format!("http://{host}"));
-                let mut response = text(StatusCode::OK, "text/html; charset=utf-8", page);
-                response
-                    .headers_mut()
-                    .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
-                response
+                html(page, page::POLICY)
+            }
+            "/openapi.json" if matches!(parts.method, Method::GET | Method::HEAD) => {
+                self.0.doors.rest.describe(parts.headers.get(header::IF_NONE_MATCH))
+            }
+            "/api/docs" | "/api/docs/" if matches!(parts.method, Method::GET | Method::HEAD) => {
+                html(page::DOCS, page::DOCS_POLICY.clone())
             }
             "/logout" => logout(&parts.method),
             _ => text(
@@ -103,6 +105,12 @@ impl Router {
             ),
         }
     }
+}
+
+fn html(page: impl Into<Bytes>, policy: HeaderValue) -> Response<AnswerBody> {
+    let mut response = text(StatusCode::OK, "text/html; charset=utf-8", page);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
 /// Where a browser goes after it signed out.

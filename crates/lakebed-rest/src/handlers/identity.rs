@@ -26,6 +26,7 @@ pub(crate) async fn setup_state(call: Call, (): ()) -> Reply {
             login_url: String::new(),
             login_url_method: "none".to_owned(),
             logout_url: String::new(),
+            ..LoginConfig::default()
         },
         state: state.to_owned(),
     })
@@ -111,7 +112,7 @@ pub(crate) async fn current_user(call: Call, (): ()) -> Reply {
 }
 
 pub(crate) async fn capabilities(_: Call, (): ()) -> Reply {
-    reply::ok(&AuthCapabilities { invite_user: false })
+    reply::ok(&AuthCapabilities::default())
 }
 
 #[cfg(test)]

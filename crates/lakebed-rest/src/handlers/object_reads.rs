@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use lakebed_api::UnderlyingObjectProperties;
-use lakebed_blocks::ByteRange;
+use lakebed_blocks::{BlockError, ByteRange};
 use lakebed_catalog::{CatalogError, EntryBytes, EntryView, ErrorKind, ListRequest, ListedObject};
 use lakebed_core::{ObjectPath, RefExpr, RepositoryId};
 
@@ -19,6 +19,8 @@ use lakebed_http::{AnswerBody, http_date};
 pub(crate) struct Input {
     path: String,
     range: Option<String>,
+    /// The ETag the client knows.
+    known: Option<HeaderValue>,
     presign: bool,
     /// Look whether the bytes are still those that were imported.
     verify: bool,
@@ -31,13 +33,15 @@ impl Input {
 }
 
 pub(crate) fn input(call: &Call) -> Result<Input, RestError> {
+    let input = head_input(call)?;
+    let known = call.header(&header::IF_NONE_MATCH).cloned();
     let query = call.query();
-    Ok(Input { presign: query.flag("presign")?, verify: query.flag("verify")?, ..head_input(call)? })
+    Ok(Input { presign: query.flag("presign")?, verify: query.flag("verify")?, known, ..input })
 }
 
 /// A HEAD does not look at `presign`.
 pub(crate) fn head_input(call: &Call) -> Result<Input, RestError> {
-    let range = match call.headers().get(header::RANGE) {
+    let range = match call.header(&header::RANGE) {
         None => None,
         Some(value) => {
             let text = value.to_str().unwrap_or_default();
@@ -45,7 +49,7 @@ pub(crate) fn head_input(call: &Call) -> Result<Input, RestError> {
             Some(text.to_owned())
         }
     };
-    Ok(Input { path: call.query().required("path")?, range, presign: false, verify: false })
+    Ok(Input { path: call.query().required("path")?, range, known: None, presign: false, verify: false })
 }
 
 async fn find(call: &Call, path: &str) -> Result<(RepositoryId, ObjectPath, EntryBytes), RestError> {
@@ -97,7 +101,7 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
         return Ok(response);
     }
     let mut headers = common_headers(&entry);
-    if call.headers().get(header::IF_NONE_MATCH).is_some_and(|sent| Some(sent) == headers.get(header::ETAG)) {
+    if input.known.is_some() && input.known.as_ref() == headers.get(header::ETAG) {
         return Ok(reply::empty(StatusCode::NOT_MODIFIED));
     }
     headers.insert(header::CONTENT_DISPOSITION, disposition::header(entry.content_type(), path.as_str()));
@@ -236,13 +240,14 @@ pub(crate) async fn underlying_properties(call: Call, path: String) -> Reply {
     let (repository, _, entry) = find(&call, &path).await?;
     let namespace = call.catalog().repository(&repository).await?;
     let address = view(&entry)?.full_address(&namespace.storage_namespace);
-    // The recorded server takes missing bytes for a fault of its own here, and clients see that.
-    call.catalog()
-        .blocks()
-        .head(&address)
-        .await
-        .map_err(|error| RestError::internal("underlying properties", &error))?;
-    reply::ok(&UnderlyingObjectProperties::default())
+    match call.catalog().blocks().head(&address).await {
+        Ok(_) => reply::ok(&UnderlyingObjectProperties::default()),
+        // Also an address that a client registered and this store has no place for.
+        Err(BlockError::NotFound(_) | BlockError::Refused { .. }) => {
+            Err(RestError::new(StatusCode::GONE, "No data"))
+        }
+        Err(error) => Err(RestError::internal("underlying properties", &error)),
+    }
 }
 
 /// The object's path alone.
@@ -308,7 +313,7 @@ pub(crate) fn precondition_header<'a>(
     call: &'a Call,
     name: &HeaderName,
 ) -> Result<Option<&'a HeaderValue>, RestError> {
-    match call.headers().get(name) {
+    match call.header(name) {
         Some(value) if value.is_empty() => Err(RestError::bad_request(format!(
             "parameter \"{name}\" in header has an error: empty value is not allowed"
         ))),

@@ -98,6 +98,16 @@ pub(crate) async fn merge(call: Call, (): ()) -> Reply {
     let pull = call.catalog().pull_request(&repository, &id).await?;
     let needed = access::commit_to(&call, pull.destination.as_str());
     access::decide(call.rest.auth(), call.principal()?, &needed).await?;
-    let outcome = call.catalog().merge_pull_request(&repository, &id, &call.committer()?).await?;
-    reply::ok(&MergeResult { reference: outcome.reference.to_hex(), ..MergeResult::default() })
+    match call.catalog().merge_pull_request(&repository, &id, &call.committer()?).await {
+        Ok(outcome) => {
+            reply::ok(&MergeResult { reference: outcome.reference.to_hex(), ..MergeResult::default() })
+        }
+        Err(error) => match RestError::from(error) {
+            // A conflict is described as a merge's result.
+            error if error.status == StatusCode::CONFLICT => {
+                Err(error.into_merge_form(MergeResult::default()))
+            }
+            error => Err(error),
+        },
+    }
 }

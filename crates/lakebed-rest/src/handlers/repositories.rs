@@ -22,6 +22,7 @@ fn show(repository: &Repository) -> lakebed_api::Repository {
         read_only: Some(repository.read_only),
         storage_id: String::new(),
         storage_namespace: repository.storage_namespace.clone(),
+        metadata: None,
     }
 }
 

@@ -15,6 +15,11 @@ pub(crate) async fn health(_: Call, (): ()) -> Reply {
     reply::no_content()
 }
 
+/// The description of the API.
+pub(crate) async fn description(call: Call, (): ()) -> Reply {
+    Ok(call.rest.describe(call.header(&header::IF_NONE_MATCH)))
+}
+
 pub(crate) async fn config(call: Call, (): ()) -> Reply {
     let config = call.rest.config();
     reply::ok(&Config {

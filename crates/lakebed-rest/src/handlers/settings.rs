@@ -31,7 +31,7 @@ pub(crate) fn protection_input(
     call: &Call,
     rules: Vec<BranchProtectionRule>,
 ) -> Result<Protection, RestError> {
-    let if_match = match call.headers().get(header::IF_MATCH) {
+    let if_match = match call.header(&header::IF_MATCH) {
         Some(value) if value.is_empty() => {
             return Err(RestError::bad_parameter(
                 "If-Match",

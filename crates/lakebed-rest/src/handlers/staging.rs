@@ -37,13 +37,8 @@ pub(crate) async fn get_address(call: Call, input: Address) -> Reply {
     let issued = call.catalog().issue_address(&repository).await?;
     let mut url = None;
     if input.presign {
-        if presign::supported(&call).is_err() {
-            // The recorded server takes this for its own fault.
-            return Err(RestError::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "presigned URLs are not supported by this block store",
-            ));
-        }
+        // Clients are told beforehand, in the configuration.
+        presign::supported(&call)?;
         let address = call.catalog().issued_address(&repository, &issued).await?;
         let life = call.rest.config().presign_life;
         let signed = call.catalog().blocks().presign_put(&address, life).await;

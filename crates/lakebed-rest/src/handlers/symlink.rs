@@ -115,6 +115,11 @@ async fn write(mut directory: Directory, address: &BlockAddress) -> Result<(), R
             Ok(error) => Err((*error).into()),
             Err(source) => Err(RestError::internal("symlink manifest", &*source)),
         },
+        // Objects may have names that no file can have.
+        Err(BlockError::Refused { address, why }) => Err(RestError::bad_request(format!(
+            "no manifest can be written to '{}': {why}: name another location: validation error",
+            address.as_str()
+        ))),
         Err(error) => Err(RestError::internal("symlink manifest", &error)),
     }
 }

@@ -13,6 +13,7 @@ use super::page;
 use crate::call::Call;
 use crate::error::RestError;
 use crate::reply::{self, Reply};
+use crate::service::unknown_endpoint;
 
 fn not_yet(what: &str) -> Reply {
     Err(RestError::not_implemented(format!("{what} is not implemented by this server yet")))
@@ -31,6 +32,11 @@ fn empty_list() -> Reply {
 
 pub(crate) async fn administration<I>(_: Call, _: I) -> Reply {
     not_yet("managing users, groups and policies")
+}
+
+/// Described, but not part of the free server our clients know.
+pub(crate) async fn unknown(_: Call, (): ()) -> Reply {
+    unknown_endpoint()
 }
 
 pub(crate) async fn external_login<I>(_: Call, _: I) -> Reply {

@@ -44,12 +44,9 @@ impl Conditions {
     /// `If-None-Match: *` is served; any other condition is 501, but only once the branch is known to be there.
     pub(crate) fn read(call: &Call) -> Result<Self, RestError> {
         let none_match = precondition_header(call, &header::IF_NONE_MATCH)?;
+        let matches = precondition_header(call, &header::IF_MATCH)?;
         let absent = none_match.is_some_and(|value| value == "*");
-        Ok(Self {
-            absent,
-            unsupported: (none_match.is_some() && !absent)
-                || precondition_header(call, &header::IF_MATCH)?.is_some(),
-        })
+        Ok(Self { absent, unsupported: (none_match.is_some() && !absent) || matches.is_some() })
     }
 
     pub(crate) fn precondition(self) -> Precondition {
