@@ -39,11 +39,11 @@ async fn up_to(store: &dyn NodeStore, root: &NodeId, end: Option<&[u8]>) -> Resu
         while !cursor.is_end() && end.is_none_or(|end| cursor.key() < end) {
             if level == 0 {
                 total.count += 1;
-                total.bytes += store.object_size(cursor.value());
+                total.bytes = total.bytes.saturating_add(store.object_size(cursor.value()));
             } else {
                 let child = cursor.child()?;
                 total.count += child.count;
-                total.bytes += child.bytes;
+                total.bytes = total.bytes.saturating_add(child.bytes);
             }
             cursor.advance();
         }

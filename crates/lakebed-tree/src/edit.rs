@@ -276,7 +276,7 @@ impl Editor<'_> {
         while !cursor.is_end() {
             let more = entry_totals(self.store, node.level(), cursor.value());
             totals.count += more.count;
-            totals.bytes += more.bytes;
+            totals.bytes = totals.bytes.saturating_add(more.bytes);
             cursor.advance();
         }
         totals
@@ -341,7 +341,8 @@ impl Editor<'_> {
         state.builder.add(key, value);
         state.builder.sum += weight;
         state.open.count += totals.count;
-        state.open.bytes += totals.bytes;
+        // Sizes are what clients say they are: their sum may be senseless, but it stays a number.
+        state.open.bytes = state.open.bytes.saturating_add(totals.bytes);
         let (sum, count) = (state.builder.sum, state.builder.len());
         if rule.closes(level as u8, key, weight, sum, count) {
             self.cut(level).await?;

@@ -14,6 +14,10 @@ const STORAGE_CLASS: Parameter =
     Parameter::query("storageClass", Kind::Text, "Taken, and without effect.").may_be_empty().deprecated();
 const DESTINATION: Parameter =
     Parameter::query("dest_path", Kind::Text, "The copy's path: at most 1024 bytes of UTF-8.").required();
+const VERIFY: Parameter = Parameter::flag(
+    "verify",
+    "Look whether the bytes of an imported object are still those that were imported (ours): 412 if they are not.",
+);
 const LOCATION: Parameter =
     Parameter::query("location", Kind::Text, "Only what is under this prefix.").may_be_empty();
 
@@ -44,6 +48,7 @@ pub(super) const OPERATIONS: &[Described] = &[
             RANGE,
             IF_NONE_MATCH.says("An ETag: 304 instead of bytes that are known already."),
             PRESIGN,
+            VERIFY,
         ])
         .answers(&[
             bytes(200, "Its bytes.").with(WHOLE),
@@ -51,15 +56,15 @@ pub(super) const OPERATIONS: &[Described] = &[
             empty(302, "A presigned URL.").with(&[("Location", "The URL.")]),
             empty(304, "Not changed."),
         ])
-        .refuses(&[410, 416]),
+        .refuses(&[403, 410, 412, 416]),
     op("headObject", TAG, "Is an object there?")
         .says("Answers from what is known of the object; whether its bytes are there, reading tells.")
         .takes(&[OBJECT_PATH, RANGE])
         .answers(HEAD),
     op("statObject", TAG, "What is known of an object")
-        .takes(&[OBJECT_PATH, USER_METADATA, PRESIGN])
+        .takes(&[OBJECT_PATH, USER_METADATA, PRESIGN, VERIFY])
         .answers(&[json::<ObjectStats>(200, "What is known of it.")])
-        .refuses(&[410]),
+        .refuses(&[403, 410, 412]),
     op("getUnderlyingProperties", TAG, "What the block store says of an object")
         .takes(&[OBJECT_PATH])
         .answers(&[json::<UnderlyingObjectProperties>(200, "Its storage class.")])
