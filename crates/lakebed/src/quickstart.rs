@@ -148,7 +148,7 @@ The key pair is published: for this machine only. Three things to try:
 
     curl -u {KEY}:{SECRET} {address}/api/v1/repositories
 
-    curl --aws-sigv4 aws:amz:us-east-1:s3 -u {KEY}:{SECRET} '{address}/{REPOSITORY}?list-type=2&prefix=main/&delimiter=/'
+    curl --aws-sigv4 aws:amz:us-east-1:s3 -u {KEY}:{SECRET} {address}/{REPOSITORY}/main/README.md
 
     LAKECTL_SERVER_ENDPOINT_URL={address} LAKECTL_CREDENTIALS_ACCESS_KEY_ID={KEY} \\
       LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY={SECRET} lakectl branch list lakefs://{REPOSITORY}
