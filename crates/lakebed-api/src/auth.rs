@@ -308,8 +308,9 @@ pub struct ExternalPrincipal {
     pub id: String,
     /// The user it signs in as.
     pub user_id: String,
-    /// Free settings.
-    #[serde(default)]
+    /// Free settings. Left out when there are none: published clients take the description, which calls them an object
+    /// with items, for a list.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
