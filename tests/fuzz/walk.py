@@ -131,7 +131,8 @@ class Walk:
         for parameter in operation.of("header"):
             if self.rng.random() < 0.25:
                 name = parameter["name"]
-                sense = ["*", '"x"', ""] if name.startswith("If-") else [self.scalar(name, parameter["schema"], operation.id)]
+                sense = {"Range": [self.scalar(name, parameter["schema"], operation.id)], "Idempotency-Key": ["k0", "k1", "k2", "é", "k" * 255, "k" * 256]}
+                sense = sense.get(name, ["*", '"x"', ""])
                 found.append((name, header(self.rng) if self.is_wild() else self.rng.choice(sense)))
         return found
 

@@ -65,6 +65,10 @@ impl Catalog {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
         inner.branch(&repository, branch).await?;
+        // What has happened has happened, whatever the branch says of it by now.
+        if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
+            return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
+        }
         Inner::check_writable(&repository, request.force)?;
         if inner.is_protected(&repository, branch).await? {
             return Err(CatalogError::refused(

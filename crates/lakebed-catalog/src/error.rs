@@ -48,6 +48,8 @@ pub enum ErrorKind {
     MergeConflict,
     /// The state does not allow it (reverting a merge without a parent number).
     Conflict,
+    /// An idempotency key came with another request before.
+    KeyReused,
     /// `If-Match` / `If-None-Match` did not hold.
     PreconditionFailed,
     /// A part named in a completion is missing or differs.
@@ -72,7 +74,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 31] = [
         Self::Invalid,
         Self::RepositoryNotFound,
         Self::BranchNotFound,
@@ -93,6 +95,7 @@ impl ErrorKind {
         Self::Dirty,
         Self::MergeConflict,
         Self::Conflict,
+        Self::KeyReused,
         Self::PreconditionFailed,
         Self::InvalidPart,
         Self::InvalidPartOrder,

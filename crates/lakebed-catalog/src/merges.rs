@@ -73,6 +73,10 @@ impl Catalog {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
         inner.branch(&repository, branch).await?;
+        // Before the ref is resolved: it may mean something else by now.
+        if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
+            return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
+        }
         let undone = inner.resolve(&repository, &request.commit).await.map_err(|error| {
             if error.kind() == ErrorKind::RefNotFound {
                 return CatalogError::refused(
@@ -146,6 +150,10 @@ impl Catalog {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
         inner.branch(&repository, branch).await?;
+        // Before the ref is resolved: it may mean something else by now.
+        if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
+            return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
+        }
         let picked = inner.resolve(&repository, &request.commit).await?;
         Inner::check_writable(&repository, request.force)?;
         let parent = match (picked.parents.len(), request.parent_number) {
@@ -224,15 +232,24 @@ impl Inner {
         joined: Option<&dyn Joined>,
     ) -> Result<MergeOutcome, CatalogError> {
         self.branch(repository, destination).await?;
+        let again = async || {
+            let done = self.done_before(repository, request.once.as_ref()).await?;
+            Ok::<_, CatalogError>(
+                done.map(|done| MergeOutcome { reference: done.commit, summary: done.summary }),
+            )
+        };
+        // Before the source is resolved: clients delete it once it is merged.
+        if let Some(outcome) = again().await? {
+            return Ok(outcome);
+        }
         let source_commit = self.resolve(repository, source).await?;
         Self::check_writable(repository, request.force)?;
         let mut resolutions = self.resolutions(repository, request)?;
         let queue = self.head_queue(repository, destination);
         let _turn = queue.lock().await;
-        let again = async || self.done_before(repository, request.once.as_ref()).await;
         for _ in 0..MOVE_ATTEMPTS {
-            if let Some(done) = again().await? {
-                return Ok(MergeOutcome { reference: done.commit, summary: done.summary });
+            if let Some(outcome) = again().await? {
+                return Ok(outcome);
             }
             let (cut, head) =
                 self.clean_cut(repository, destination, &format!("merge into {destination}")).await?;

@@ -83,8 +83,8 @@ impl Inner {
         let row: wire::OnceRow = wire::decode(&row.value, "idempotency key")?;
         if row.request != once.request {
             return Err(CatalogError::refused(
-                ErrorKind::Invalid,
-                "this idempotency key was used with another request: use a fresh key: validation error",
+                ErrorKind::KeyReused,
+                "this idempotency key was used with another request: use a fresh key",
             ));
         }
         let summary = MergeSummary {

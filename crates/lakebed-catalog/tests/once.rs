@@ -28,7 +28,7 @@ async fn a_commit_sent_twice_happens_once() {
     );
     assert_eq!(lake.uncommitted("main").await.unwrap().len(), 1);
     let other = lake.catalog.commit(&lake.repo, &branch("main"), commit(1, 2)).await.unwrap_err();
-    assert_eq!(other.kind(), ErrorKind::Invalid);
+    assert_eq!(other.kind(), ErrorKind::KeyReused);
     let fresh = lake.catalog.commit(&lake.repo, &branch("main"), commit(2, 1)).await.unwrap();
     assert_eq!(fresh.parents, [first.id]);
 }
@@ -83,6 +83,25 @@ async fn merges_reverts_and_picks_sent_at_once_happen_once() {
     let (left, right) = tokio::join!(send(), send());
     assert_eq!(left.unwrap().id, right.unwrap().id);
     assert_eq!(lake.log("main").await.len(), 5, "root, change, merge, revert, pick");
+}
+
+#[tokio::test]
+async fn what_happened_is_answered_though_it_could_not_happen_now() {
+    let lake = Lake::new().await;
+    lake.create_branch("dev", "main").await.unwrap();
+    lake.put("dev", "a", "1").await.unwrap();
+    lake.commit("dev", "a").await.unwrap();
+    let request = MergeRequest { once: once(1, 1), ..MergeRequest::default() };
+    let merge = async || lake.catalog.merge(&lake.repo, &expr("dev"), &branch("main"), request.clone()).await;
+    let merged = merge().await.unwrap();
+    lake.catalog.delete_branch(&lake.repo, &branch("dev"), false).await.unwrap();
+    assert_eq!(merge().await.unwrap(), merged);
+
+    lake.put("main", "b", "1").await.unwrap();
+    let send = async || lake.catalog.commit(&lake.repo, &branch("main"), commit(2, 1)).await;
+    let first = send().await.unwrap();
+    lake.catalog.set_branch_protection(&lake.repo, &["main".to_owned()], None).await.unwrap();
+    assert_eq!(send().await.unwrap(), first);
 }
 
 #[tokio::test]

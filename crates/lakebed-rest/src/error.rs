@@ -133,6 +133,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
             StatusCode::CONFLICT
         }
         ErrorKind::Protected | ErrorKind::ReadOnly | ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,

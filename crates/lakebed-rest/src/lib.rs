@@ -18,6 +18,7 @@ mod description;
 mod disposition;
 mod error;
 mod handlers;
+mod idempotency;
 mod json;
 mod object_json;
 mod operation;

@@ -197,7 +197,7 @@ impl<I: Send + Sync + 'static> Taking<I> {
             let shared = shared.clone();
             async move {
                 let (access, parse, handler) = &*shared;
-                described.check_path(&call.params)?;
+                described.check(&call.params, call.headers())?;
                 let body = match call.body.take_if(|_| reads_body) {
                     Some(body) => json::read(body).await?,
                     None => Bytes::new(),

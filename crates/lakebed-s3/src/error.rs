@@ -238,7 +238,7 @@ impl From<CatalogError> for S3Error {
         }
         let say = |code| Self::new(code, error.to_string());
         match error.kind() {
-            ErrorKind::Invalid => say(Code::InvalidArgument),
+            ErrorKind::Invalid | ErrorKind::KeyReused => say(Code::InvalidArgument),
             // Clients that write to a branch that is not there are told what they would be told of a bucket.
             ErrorKind::RepositoryNotFound | ErrorKind::BranchNotFound => {
                 Self::new(Code::NoSuchBucket, format!("The specified bucket does not exist: {error}"))

@@ -1,8 +1,9 @@
 //! What is said of an operation besides its path, access and body, which the table of operations has.
 
+use http::HeaderMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::parameters::Parameter;
+use super::parameters::{Parameter, Place};
 use crate::error::RestError;
 
 /// Makes the schema of a type, and leaves those it refers to with the generator.
@@ -184,14 +185,29 @@ impl Described {
         Self { ours: true, ..self }
     }
 
-    /// Checks path parameters that are more than texts.
-    pub(crate) fn check_path(&self, params: &[(&'static str, String)]) -> Result<(), RestError> {
+    /// Checks the parameters in the path that are more than texts, and bounded headers.
+    pub(crate) fn check(
+        &self,
+        params: &[(&'static str, String)],
+        headers: &HeaderMap,
+    ) -> Result<(), RestError> {
         if self.served == Served::No {
             return Ok(());
         }
-        for parameter in self.parameters.iter().filter(|parameter| parameter.is_in_path()) {
-            if let Some((_, value)) = params.iter().find(|(name, _)| *name == parameter.name) {
-                parameter.check_in_path(value)?;
+        for parameter in self.parameters {
+            match parameter.place {
+                Place::Path => {
+                    if let Some((_, value)) = params.iter().find(|(name, _)| *name == parameter.name) {
+                        parameter.check_in_path(value)?;
+                    }
+                }
+                Place::Header => {
+                    headers
+                        .get_all(parameter.name)
+                        .iter()
+                        .try_for_each(|value| parameter.check_in_header(value))?;
+                }
+                Place::Query => {}
             }
         }
         Ok(())

@@ -4,9 +4,11 @@
 //! it before the operation sees the request, and a test runs every operation and compares what it read with what it
 //! declares.
 
+use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::error::RestError;
+use crate::idempotency;
 
 /// Where a parameter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,13 +151,26 @@ impl Parameter {
         }
     }
 
+    /// Checks the value of a header that is bounded.
+    pub(crate) fn check_in_header(&self, value: &HeaderValue) -> Result<(), RestError> {
+        match self.kind {
+            Kind::AtMost(bytes) if value.is_empty() || value.len() > bytes => {
+                Err(RestError::bad_request(format!(
+                    "parameter \"{}\" in header has an error: it must have 1 to {bytes} bytes",
+                    self.name
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// As the document says it.
     pub(crate) fn to_json(self) -> Value {
         let mut schema = match self.kind {
             Kind::Text => json!({"type": "string"}),
             Kind::Pattern(pattern) => json!({"type": "string", "pattern": pattern}),
             Kind::DateTime => json!({"type": "string", "format": "date-time"}),
-            Kind::AtMost(bytes) => json!({"type": "string", "maxLength": bytes}),
+            Kind::AtMost(bytes) => json!({"type": "string", "minLength": 1, "maxLength": bytes}),
             Kind::Boolean => json!({"type": "boolean"}),
             Kind::Integer(i64::MIN, i64::MAX) => json!({"type": "integer"}),
             Kind::Integer(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
@@ -247,6 +262,16 @@ pub(crate) const IF_NONE_MATCH: Parameter = Parameter::header(
     "`*`: only if nothing is there yet. Other values are not supported.",
 );
 
+/// For operations that move a head: see `idempotency`.
+pub(crate) const IDEMPOTENCY_KEY: Parameter = Parameter::header(
+    idempotency::HEADER,
+    Kind::AtMost(idempotency::LONGEST),
+    "Makes it safe to send the request again when its answer was lost: with the same key it happens once, and a \
+     repetition within a day is answered with what the first one made. A key belongs to its caller, the repository and \
+     the operation. With another request it is refused (422).",
+)
+.ours();
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +290,13 @@ mod tests {
         assert!(word.check_in_path("range").is_ok());
         assert!(word.check_in_path("Range").is_err());
         assert!(Parameter::path("token", Kind::AtMost(2), "").check_in_path("abc").is_err());
+        let header = |value: &str| {
+            Parameter::header("key", Kind::AtMost(2), "").check_in_header(&value.parse().unwrap())
+        };
+        assert!(header("ab").is_ok());
+        for bad in ["", "abc"] {
+            assert!(header(bad).unwrap_err().message.contains("\"key\" in header"), "{bad}");
+        }
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub(crate) fn refusal(status: u16) -> &'static str {
         412 => "A condition of the request does not hold, or a hook refused.",
         413 => "The body is longer than 10 MiB.",
         416 => "The object does not have these bytes.",
+        422 => "The idempotency key was used with another request: use a fresh key.",
         429 => "Too much at once: try again.",
         500 => "Something went wrong on the server's side; its log says more.",
         501 => "This server does not do that.",

@@ -1,6 +1,6 @@
 //! Commits, their log, and undoing them (`versioning-api` §8, §9, §12).
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use lakebed_api::{CherryPickCreation, CommitCreation, CommitRecordCreation, RevertCreation};
 use lakebed_catalog::{Commit, CommitRequest, LogRequest, PickRequest, RevertRequest};
 use lakebed_core::{CommitId, NodeId, Timestamp};
@@ -8,8 +8,12 @@ use lakebed_core::{CommitId, NodeId, Timestamp};
 use super::{list, reference};
 use crate::call::Call;
 use crate::error::RestError;
+use crate::idempotency;
 use crate::reply::{self, Reply};
 use crate::service;
+
+/// Names the commit that a revert made, whose answer has no body (ours).
+const COMMIT_ID: HeaderName = HeaderName::from_static("x-lakebed-commit-id");
 
 fn show(commit: Commit) -> lakebed_api::Commit {
     lakebed_api::Commit {
@@ -58,7 +62,8 @@ impl NewCommit {
 }
 
 pub(crate) async fn commit(call: Call, input: NewCommit) -> Reply {
-    let request = input.into_request(&call)?;
+    let once = idempotency::once(&call, &(&input.wanted, &input.source_metarange))?;
+    let request = CommitRequest { once, ..input.into_request(&call)? };
     let commit = call.catalog().commit(&call.repository()?, &call.branch()?, request).await?;
     reply::json(StatusCode::CREATED, &show(commit))
 }
@@ -169,6 +174,7 @@ async fn log_of(call: &Call, param: &str, mut input: Log) -> Reply {
 }
 
 pub(crate) async fn revert(call: Call, wanted: RevertCreation) -> Reply {
+    let once = idempotency::once(&call, &wanted)?;
     let overrides = wanted.commit_overrides.unwrap_or_default();
     let request = RevertRequest {
         commit: wanted.reference.parse()?,
@@ -178,13 +184,18 @@ pub(crate) async fn revert(call: Call, wanted: RevertCreation) -> Reply {
         metadata: overrides.metadata,
         allow_empty: wanted.allow_empty,
         force: wanted.force,
-        once: None,
+        once,
     };
-    call.catalog().revert(&call.repository()?, &call.branch()?, request).await?;
-    reply::no_content()
+    let commit = call.catalog().revert(&call.repository()?, &call.branch()?, request).await?;
+    let mut response = reply::empty(StatusCode::NO_CONTENT);
+    if let Ok(id) = HeaderValue::from_str(&commit.id.to_hex()) {
+        response.headers_mut().insert(COMMIT_ID, id);
+    }
+    Ok(response)
 }
 
 pub(crate) async fn cherry_pick(call: Call, wanted: CherryPickCreation) -> Reply {
+    let once = idempotency::once(&call, &wanted)?;
     let overrides = wanted.commit_overrides.unwrap_or_default();
     let request = PickRequest {
         commit: wanted.reference.parse()?,
@@ -193,7 +204,7 @@ pub(crate) async fn cherry_pick(call: Call, wanted: CherryPickCreation) -> Reply
         message: overrides.message,
         metadata: overrides.metadata,
         force: wanted.force,
-        once: None,
+        once,
     };
     let commit = call.catalog().cherry_pick(&call.repository()?, &call.branch()?, request).await?;
     reply::json(StatusCode::CREATED, &show(commit))

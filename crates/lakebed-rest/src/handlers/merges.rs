@@ -14,6 +14,7 @@ use lakebed_core::{CommitId, ObjectPath};
 use super::{list, object_writes};
 use crate::call::Call;
 use crate::error::RestError;
+use crate::idempotency;
 use crate::reply::{self, Reply};
 
 pub(crate) fn input(_: &Call, body: Option<Merge>) -> Result<Merge, RestError> {
@@ -127,7 +128,8 @@ pub(crate) async fn merge(call: Call, wanted: Merge) -> Reply {
     let source = call.reference("sourceRef")?;
     let destination = call.named("destinationBranch", "branch")?;
     let asks_for_conflicts = wanted.resolutions.is_some();
-    let request = request(&call, wanted)?;
+    let once = idempotency::once(&call, &wanted)?;
+    let request = MergeRequest { once, ..request(&call, wanted)? };
     // The summary left the API long ago; only clients of that time look for it.
     let legacy = call.is_legacy_client();
     match call.catalog().merge(&repository, &source, &destination, request).await {

@@ -5,7 +5,9 @@ use lakebed_api::{
 };
 
 use crate::description::operation::{Described, empty, json, op};
-use crate::description::parameters::{AFTER, AMOUNT, Absent, DELIMITER, Kind, PREFIX, Parameter};
+use crate::description::parameters::{
+    AFTER, AMOUNT, Absent, DELIMITER, IDEMPOTENCY_KEY, Kind, PREFIX, Parameter,
+};
 
 const COMMITS: &[&str] = &["commits"];
 const BRANCHES: &[&str] = &["branches"];
@@ -57,9 +59,9 @@ pub(super) const OPERATIONS: &[Described] = &[
         .answers(&[json::<List<Commit>>(200, "A page of commits.")]),
     op("commit", COMMITS, "Commit what is staged")
         .says("Everything acknowledged before the call is in the commit, and nothing of it is left out.")
-        .takes(&[SOURCE_METARANGE])
+        .takes(&[SOURCE_METARANGE, IDEMPOTENCY_KEY])
         .answers(&[json::<Commit>(201, "The commit.")])
-        .refuses(&[403, 409, 412]),
+        .refuses(&[403, 409, 412, 422]),
     op("commitAsync", EXPERIMENTAL, "Commit in the background")
         .says("For clients that would wait too long: the task goes on when they hang up.")
         .takes(&[SOURCE_METARANGE])
@@ -78,20 +80,23 @@ pub(super) const OPERATIONS: &[Described] = &[
         .answers(&[json::<Commit>(200, "The commit.")]),
     op("revertBranch", BRANCHES, "Undo a commit")
         .says("With a new commit on the branch that applies the reverse of another one.")
-        .answers(&[empty(204, "Undone.")])
-        .refuses(&[403, 409, 412]),
+        .takes(&[IDEMPOTENCY_KEY])
+        .answers(&[empty(204, "Undone.").with(&[("X-Lakebed-Commit-Id", "The new commit.")])])
+        .refuses(&[403, 409, 412, 422]),
     op("cherryPick", BRANCHES, "Apply a commit again")
         .says("With a new commit on the branch that applies the change of another one.")
+        .takes(&[IDEMPOTENCY_KEY])
         .answers(&[json::<Commit>(201, "The new commit.")])
-        .refuses(&[403, 409, 412]),
+        .refuses(&[403, 409, 412, 422]),
     op("mergeIntoBranch", REFS, "Merge into a branch")
         .says(
             "Always with a new commit. What only one side changed since the best common ancestor is taken; what \
              both changed differently is a conflict, unless a strategy says whose state wins, or a resolution of its path \
              what is taken.",
         )
+        .takes(&[IDEMPOTENCY_KEY])
         .answers(&[json::<MergeResult>(200, "The merge commit."), json::<MergeResult>(409, CONFLICT)])
-        .refuses(&[403, 412]),
+        .refuses(&[403, 412, 422]),
     op("mergeIntoBranchAsync", EXPERIMENTAL, "Merge in the background")
         .says("For clients that would wait too long: the task goes on when they hang up.")
         .answers(&[json::<TaskInfo>(202, "The task to ask for.")])
