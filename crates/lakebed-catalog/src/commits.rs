@@ -2,46 +2,21 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use lakebed_core::{BranchId, CommitId, NodeId, RepositoryId, Timestamp};
 use lakebed_kv::{Check, Outcome, Transaction};
-use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
+use lakebed_tree::{Cursor, EditSource, NodeStore};
 
 use crate::branch_state::{BranchState, Sealed};
 use crate::catalog::Inner;
 use crate::changed_paths::{ChangedPaths, Noted};
-use crate::entry::same_content;
-use crate::layers::Decision;
 use crate::once::Remember;
 use crate::publish::{Joined, MOVE_ATTEMPTS, Publication, Published};
+use crate::staged_edits::{Replaces, StagedEdits};
 use crate::working::{Working, busy};
 use crate::{Catalog, CatalogError, Commit, CommitRequest, ErrorKind, Repository, keys, wire};
 
 /// The version of a commit's shape that clients see.
 pub(crate) const COMMIT_VERSION: u32 = 1;
-
-/// What staged layers change against the head: identical content is no change, and the head's older entry stays.
-struct Changes(Working);
-
-#[async_trait]
-impl EditSource for Changes {
-    async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
-        loop {
-            let item =
-                self.0.next_staged().await.map_err(|error| TreeError::Source(error.to_string().into()))?;
-            let Some(item) = item else {
-                return Ok(None);
-            };
-            let value = match (item.staged, item.head) {
-                (Some(Decision::Entry(new)), Some(old)) if same_content(&new, &old) => continue,
-                (Some(Decision::Entry(new)), _) => Some(new),
-                (Some(Decision::Tombstone), Some(_)) => None,
-                (Some(Decision::Tombstone), None) | (None, _) => continue,
-            };
-            return Ok(Some(Edit { key: item.path.into(), value }));
-        }
-    }
-}
 
 impl Catalog {
     /// Commits what is staged on a branch.
@@ -96,14 +71,7 @@ impl Catalog {
             let changed = tree != head.tree.unwrap_or_else(lakebed_tree::empty_tree);
             if !inner.run_stands(&run).await? {
                 // Folded and swept while it was read: what was computed of it counts for nothing.
-                let now = inner.branch(&repository, branch).await?;
-                if now.incarnation == cut.incarnation && now.reset_count == cut.reset_count {
-                    run = now.remaining_of(&run);
-                    cut = now;
-                } else {
-                    cut = inner.seal(&repository, branch).await?;
-                    run = cut.sealed.clone();
-                }
+                (cut, run) = inner.cut_anew(&repository, branch, &cut, &run).await?;
                 continue;
             }
             if !changed && !request.allow_empty {
@@ -131,23 +99,9 @@ impl Catalog {
                 }
                 Published::Moved => {}
             }
-            // Moved. A reset since the cut: what it kept is to be cut anew. Else what is left of our run counts.
-            let now = inner.branch(&repository, branch).await?;
-            if now.incarnation != cut.incarnation {
-                return Err(CatalogError::refused(
-                    ErrorKind::BranchNotFound,
-                    format!("branch '{branch}' not found: it was deleted meanwhile"),
-                ));
-            }
-            if now.reset_count == cut.reset_count {
-                run = now.remaining_of(&run);
-                if run.is_empty() && !request.allow_empty {
-                    return Err(no_changes("commit"));
-                }
-                cut = now;
-            } else {
-                cut = inner.seal(&repository, branch).await?;
-                run = cut.sealed.clone();
+            (cut, run) = inner.cut_anew(&repository, branch, &cut, &run).await?;
+            if run.is_empty() && !request.allow_empty {
+                return Err(no_changes("commit"));
             }
         }
         Err(busy(&format!("commit to branch '{branch}'")))
@@ -217,11 +171,37 @@ impl Inner {
         let nodes = self.nodes(repository);
         let mut stack = self.stack(repository, None, run);
         stack.seek(b"").await?;
-        let source = Changes(Working::new(Some(stack), Cursor::new(nodes.clone(), base)));
+        let walk = Working::new(Some(stack), Cursor::new(nodes.clone(), base));
+        let source = StagedEdits { walk, replaces: Replaces::OtherContent };
         let mut changes = Noted { source, changed };
         let edited = lakebed_tree::edit(&*nodes, &base, &mut changes).await?;
         nodes.flush().await?;
         Ok(edited.root)
+    }
+
+    /// What a commit that was computed in vain is computed from next. A reset since the cut: what it kept is to be cut
+    /// anew. Else what is left of the run counts.
+    async fn cut_anew(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        cut: &BranchState,
+        run: &[Sealed],
+    ) -> Result<(Arc<BranchState>, Vec<Sealed>), CatalogError> {
+        let now = self.branch(repository, branch).await?;
+        if now.incarnation != cut.incarnation {
+            return Err(CatalogError::refused(
+                ErrorKind::BranchNotFound,
+                format!("branch '{branch}' not found: it was deleted meanwhile"),
+            ));
+        }
+        if now.reset_count == cut.reset_count {
+            let run = now.remaining_of(run);
+            return Ok((now, run));
+        }
+        let cut = self.seal(repository, branch).await?;
+        let run = cut.sealed.clone();
+        Ok((cut, run))
     }
 
     /// A commit on top of `head` as the request asks.
@@ -259,8 +239,9 @@ impl Inner {
             let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
             let mut stack = self.stack(repository, None, &cut.sealed);
             stack.seek(b"").await?;
-            let head_cursor = Cursor::new(self.nodes(repository), base);
-            let dirty = Changes(Working::new(Some(stack), head_cursor)).next().await?.is_some();
+            let walk = Working::new(Some(stack), Cursor::new(self.nodes(repository), base));
+            let mut changes = StagedEdits { walk, replaces: Replaces::OtherContent };
+            let dirty = changes.next().await?.is_some();
             // Folded and swept while it was read: whether it is clean is not known.
             if !self.run_stands(&cut.sealed).await? {
                 continue;

@@ -2,7 +2,7 @@
 //! difference; pages continue by seeking.
 
 use bytes::Bytes;
-use lakebed_core::{BranchId, NodeId, RefExpr, RefModifier, RepositoryId};
+use lakebed_core::{BranchId, RefExpr, RefModifier, RepositoryId};
 use lakebed_kv::successor;
 use lakebed_tree::{Cursor, Diff};
 
@@ -12,6 +12,7 @@ use crate::layers::Decision;
 use crate::paging::Folding;
 use crate::refs::Target;
 use crate::repositories::page_of;
+use crate::three_way::{Sides, ThreeWayWalk};
 use crate::working::{READ_ATTEMPTS, Working, busy};
 use crate::{
     Catalog, CatalogError, DiffEntry, DiffKind, DiffMode, DiffRequest, EntryBytes, ErrorKind, Page,
@@ -29,8 +30,8 @@ struct Difference {
 enum Differences {
     /// Left against right.
     TwoDot(Diff),
-    /// What right changed since the base; `left` tells conflicts.
-    ThreeDot { diff: Diff, left: Cursor },
+    /// What right changed since the base, as left sees it.
+    ThreeDot(ThreeWayWalk),
     /// Staged layers against the head.
     Staged(Working),
     /// A commit's tree on the left, a branch's working state on the right.
@@ -49,7 +50,8 @@ fn kind_of(left: Option<Bytes>, right: Option<Bytes>) -> Option<(DiffKind, Bytes
 impl Differences {
     async fn seek(&mut self, path: &[u8]) -> Result<(), CatalogError> {
         match self {
-            Self::TwoDot(diff) | Self::ThreeDot { diff, .. } => diff.seek(path),
+            Self::TwoDot(diff) => diff.seek(path),
+            Self::ThreeDot(walk) => walk.seek(path),
             Self::Staged(walk) => walk.seek(path).await?,
             Self::WorkingState { left, right, next, started } => {
                 left.seek(path).await?;
@@ -70,29 +72,18 @@ impl Differences {
                 }
                 Ok(None)
             }
-            Self::ThreeDot { diff, left } => {
-                while let Some(item) = diff.next().await? {
-                    let base = item.left;
-                    let Some((kind, entry)) = kind_of(base.clone(), item.right.clone()) else { continue };
-                    left.seek(&item.key).await?;
-                    let here = if left.key() == Some(&item.key) { left.value() } else { None };
-                    let same = |a: &Option<Bytes>, b: &Option<Bytes>| match (a, b) {
-                        (None, None) => true,
-                        (Some(a), Some(b)) => same_content(a, b),
-                        _ => false,
-                    };
-                    if same(&here, &item.right) {
-                        // Left made the same change: merging brings nothing here.
-                        continue;
-                    }
-                    if same(&here, &base) {
-                        return Ok(Some(Difference { path: item.key, kind, entry }));
-                    }
+            Self::ThreeDot(walk) => {
+                let Some(sides) = walk.next().await? else { return Ok(None) };
+                let conflict = sides.conflict();
+                let Sides { path, base, source, destination } = sides;
+                if conflict {
                     // Of a path that right removed and left changed, left's entry is what there is to show.
-                    let entry = item.right.or(here).unwrap_or(entry);
-                    return Ok(Some(Difference { path: item.key, kind: DiffKind::Conflict, entry }));
+                    let entry =
+                        source.or(destination).or(base).ok_or(CatalogError::Damaged { what: "diff" })?;
+                    return Ok(Some(Difference { path, kind: DiffKind::Conflict, entry }));
                 }
-                Ok(None)
+                let (kind, entry) = kind_of(base, source).ok_or(CatalogError::Damaged { what: "diff" })?;
+                Ok(Some(Difference { path, kind, entry }))
             }
             Self::Staged(walk) => {
                 while let Some(item) = walk.next_staged().await? {
@@ -195,19 +186,15 @@ impl Catalog {
         }
         let left = inner.resolve(&repository, left).await?;
         let right = inner.resolve(&repository, right).await?;
-        let nodes = inner.nodes(&repository);
-        let end = successor(request.prefix.as_bytes());
-        let tree = |commit: &crate::Commit| commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
         let differences = match mode {
-            DiffMode::TwoDot => Differences::TwoDot(Diff::new(nodes, tree(&left), tree(&right)).until(end)),
-            DiffMode::ThreeDot => {
-                let base = inner.best_common_ancestor(&repository, &left, &right).await?;
-                let base: NodeId = base.map_or_else(lakebed_tree::empty_tree, |base| tree(&base));
-                Differences::ThreeDot {
-                    diff: Diff::new(nodes.clone(), base, tree(&right)).until(end),
-                    left: Cursor::new(nodes, tree(&left)),
-                }
+            DiffMode::TwoDot => {
+                let tree = |commit: &crate::Commit| commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
+                let diff = Diff::new(inner.nodes(&repository), tree(&left), tree(&right));
+                Differences::TwoDot(diff.until(successor(request.prefix.as_bytes())))
             }
+            DiffMode::ThreeDot => Differences::ThreeDot(
+                inner.three_way_walk(&repository, &right, &left, &request.prefix).await?,
+            ),
         };
         differences.page(request).await
     }

@@ -15,6 +15,7 @@ use crate::branch_state::{BranchState, Content, Over, Sealed};
 use crate::catalog::Inner;
 use crate::layers::{Decision, LayerStack, row_value};
 use crate::publish::dead_rows;
+use crate::staged_edits::{Replaces, StagedEdits};
 use crate::working::Working;
 use crate::{CatalogError, Repository, keys};
 
@@ -40,29 +41,6 @@ impl EditSource for Rows {
     }
 }
 
-/// What a stack makes of the head: unlike a commit's, its entries count even where their content is the head's, for that
-/// is what a listing shows.
-struct Shown(Working);
-
-#[async_trait]
-impl EditSource for Shown {
-    async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
-        loop {
-            let item =
-                self.0.next_staged().await.map_err(|error| TreeError::Source(error.to_string().into()))?;
-            let Some(item) = item else {
-                return Ok(None);
-            };
-            let value = match (item.staged, item.head) {
-                (Some(Decision::Entry(new)), _) => Some(new),
-                (Some(Decision::Tombstone), Some(_)) => None,
-                (Some(Decision::Tombstone), None) | (None, _) => continue,
-            };
-            return Ok(Some(Edit { key: item.path.into(), value }));
-        }
-    }
-}
-
 impl Inner {
     /// Replaces all sealed layers of `state` by one, if they are still the oldest of the branch.
     pub(crate) async fn fold(
@@ -80,7 +58,8 @@ impl Inner {
         let beneath = self.nodes_over(repository, &id);
         let mut stack = self.stack(repository, None, &state.sealed);
         stack.seek(b"").await?;
-        let mut shown = Shown(Working::new(Some(stack), Cursor::new(beneath.clone(), head)));
+        let walk = Working::new(Some(stack), Cursor::new(beneath.clone(), head));
+        let mut shown = StagedEdits { walk, replaces: Replaces::Always };
         let over = lakebed_tree::edit(&*beneath, &head, &mut shown).await?.root;
         beneath.flush().await?;
         let inputs = state

@@ -1,21 +1,10 @@
 //! What a merge would stop at, with all three sides of each conflict. Nothing is written.
 
-use bytes::Bytes;
 use lakebed_core::{BranchId, RefExpr, RepositoryId};
-use lakebed_tree::{Cursor, Diff};
 
-use crate::entry::same_content;
 use crate::paging::Folding;
 use crate::repositories::page_of;
 use crate::{Catalog, CatalogError, DiffRequest, EntryBytes, MergeConflict, Page};
-
-fn same(a: Option<&Bytes>, b: Option<&Bytes>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        (Some(a), Some(b)) => same_content(a, b),
-        _ => false,
-    }
-}
 
 impl Catalog {
     /// The conflicts of merging `source` into a branch, by path: those of the committed states, as a merge sees them.
@@ -34,38 +23,27 @@ impl Catalog {
         let state = inner.branch(&repository, destination).await?;
         let destination = inner.commit(&repository, &state.head).await?;
         let source = inner.resolve(&repository, source).await?;
-        let base = inner.best_common_ancestor(&repository, &source, &destination).await?;
-        let tree = |commit: &crate::Commit| commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
-        let base = base.map_or_else(lakebed_tree::empty_tree, |base| tree(&base));
-        let nodes = inner.nodes(&repository);
-        let mut theirs = Diff::new(nodes.clone(), base, tree(&source));
-        let mut ours = Cursor::new(nodes, tree(&destination));
+        let mut walk = inner.three_way_walk(&repository, &source, &destination, &request.prefix).await?;
         let covered = Folding { prefix: &request.prefix, delimiter: "" };
         let mut items = Vec::with_capacity((request.amount + 1).min(1001));
         if let Some(start) = covered.start_behind(&request.after) {
-            theirs.seek(&start);
+            walk.seek(&start);
             while items.len() <= request.amount
-                && let Some(item) = theirs.next().await?
+                && let Some(sides) = walk.next().await?
             {
-                if !covered.covers(&item.key) {
+                if !covered.covers(&sides.path) {
                     break;
                 }
-                let (base, source) = (item.left, item.right);
-                if same(base.as_ref(), source.as_ref()) {
+                if !sides.conflict() {
                     continue;
                 }
-                ours.seek(&item.key).await?;
-                let here = if ours.key() == Some(&item.key) { ours.value() } else { None };
-                if same(source.as_ref(), here.as_ref()) || same(base.as_ref(), here.as_ref()) {
-                    continue;
-                }
-                let path =
-                    String::from_utf8(item.key).map_err(|_| CatalogError::Damaged { what: "object path" })?;
+                let path = String::from_utf8(sides.path)
+                    .map_err(|_| CatalogError::Damaged { what: "object path" })?;
                 items.push(MergeConflict {
                     path,
-                    base: base.map(EntryBytes::from_bytes),
-                    source: source.map(EntryBytes::from_bytes),
-                    destination: here.map(EntryBytes::from_bytes),
+                    base: sides.base.map(EntryBytes::from_bytes),
+                    source: sides.source.map(EntryBytes::from_bytes),
+                    destination: sides.destination.map(EntryBytes::from_bytes),
                 });
             }
         }
