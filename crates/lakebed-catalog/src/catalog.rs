@@ -70,6 +70,9 @@ pub(crate) struct Inner {
     pub(crate) slice: Mutex<Slice>,
     pub(crate) pull_names: Mutex<PullNames>,
     pub(crate) sweep: Arc<Notify>,
+    pub(crate) freeing: Arc<Notify>,
+    /// Namespaces that a repository (by its birth) is known to mention.
+    pub(crate) mentions: Cache<(Incarnation, String), ()>,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) exports: Exports,
     pub(crate) tidy: Arc<Tidy>,
@@ -105,6 +108,8 @@ impl Catalog {
                 slice: Mutex::default(),
                 pull_names: Mutex::default(),
                 sweep: Arc::new(Notify::new()),
+                freeing: Arc::new(Notify::new()),
+                mentions: Cache::new(DECODED_RECORDS),
                 tasks,
                 exports: Exports::default(),
                 tidy: Arc::default(),
@@ -113,7 +118,8 @@ impl Catalog {
         }
     }
 
-    /// Starts the background work (sweeping what deleted and committed layers left, signs of life of tasks, exports of
+    /// Starts the background work (sweeping what deleted and committed layers left, deleting the data of
+    /// repositories deleted with it, signs of life of tasks, exports of
     /// refs, folding branches with many deletions) on the current runtime. It ends with [`Catalog::close`].
     pub fn start(&self) {
         let mut background = self.inner.background.lock();
@@ -122,6 +128,7 @@ impl Catalog {
             background.push(crate::sweep::spawn(catalog.clone()));
             background.push(crate::task_runner::spawn(catalog.clone()));
             background.push(crate::export::spawn(catalog.clone()));
+            background.push(crate::freeing::spawn(catalog.clone()));
             background.push(crate::tidy::spawn(catalog));
         }
     }

@@ -34,9 +34,19 @@ pub(crate) fn dead_repositories() -> Bytes {
     key(b'P', &[])
 }
 
-/// `ns-claim/<namespace>` -> incarnation of the repository that uses it, for ever.
+/// `ns-claim/<namespace>` -> incarnation of the repository it belongs to, for ever, and whether it was given up.
 pub(crate) fn namespace_claim(namespace: &str) -> Bytes {
     key(b'n', &[namespace.as_bytes()])
+}
+
+/// `ns-mention/<namespace>\0<other>`: entries stored in the namespace `other` name objects in `namespace`.
+pub(crate) fn namespace_mention(namespace: &str, other: &str) -> Bytes {
+    key(b'm', &[namespace.as_bytes(), b"\0", other.as_bytes()])
+}
+
+/// `freeing/<namespace>`: a namespace that was given up, whose bytes are being deleted.
+pub(crate) fn freeing(namespace: &str) -> Bytes {
+    key(b'z', &[namespace.as_bytes()])
 }
 
 /// `ref/<R>/<name>` -> branch or tag: one key space, so a name is one thing.

@@ -244,7 +244,7 @@ impl Inner {
         }
         let source_commit = self.resolve(repository, source).await?;
         Self::check_writable(repository, request.force)?;
-        let mut resolutions = self.resolutions(repository, request)?;
+        let mut resolutions = self.resolutions(repository, request).await?;
         let queue = self.head_queue(repository, destination);
         let _turn = queue.lock().await;
         for _ in 0..MOVE_ATTEMPTS {

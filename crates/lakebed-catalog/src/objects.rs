@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long an issued address may be linked (`api-objects` §6).
-const ADDRESS_LIFE_SECS: i64 = 24 * 3600;
+pub(crate) const ADDRESS_LIFE_SECS: i64 = 24 * 3600;
 
 /// A slice of `data/` belongs to one server for an hour or this many objects (`operations.md` 4.2).
 const SLICE_OBJECTS: u32 = 100_000;
@@ -88,11 +88,16 @@ impl Inner {
     }
 
     /// An address given by a client as entries keep it: issued by us, or outside the namespace.
-    pub(crate) fn linkable(&self, repository: &Repository, address: &str) -> Result<String, CatalogError> {
+    pub(crate) async fn linkable(
+        &self,
+        repository: &Repository,
+        address: &str,
+    ) -> Result<String, CatalogError> {
         if relative(&repository.storage_namespace, address).is_some() {
             return self.verify_issued(repository, address);
         }
         self.check_scheme(address)?;
+        self.mention(repository, address).await?;
         Ok(address.to_owned())
     }
 
@@ -292,7 +297,7 @@ impl Catalog {
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
         let repository = self.repository(&ticket.repository).await?;
-        let kept = self.inner.linkable(&repository, address)?;
+        let kept = self.inner.linkable(&repository, address).await?;
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }
 
@@ -323,6 +328,7 @@ impl Catalog {
     ) -> Result<Entry, CatalogError> {
         self.inner.check_scheme(address)?;
         let repository = self.repository(&ticket.repository).await?;
+        self.inner.mention(&repository, address).await?;
         let kept = relative(&repository.storage_namespace, address).unwrap_or(address).to_owned();
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }

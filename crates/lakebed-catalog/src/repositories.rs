@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lakebed_blocks::{BlockAddress, BlockError, PutOptions};
 use lakebed_core::{BranchId, Incarnation, LayerId, RepositoryId};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 
@@ -12,12 +11,6 @@ use crate::catalog::Inner;
 use crate::publish::MOVE_ATTEMPTS;
 use crate::working::busy;
 use crate::{Catalog, CatalogError, ErrorKind, NewRepository, Page, PageRequest, Repository, keys, wire};
-
-/// Says whose namespace it is: the repository's incarnation, written once, conditionally, never removed.
-const MARKER: &str = "_lakebed/repository";
-
-/// The marker of the server we replace: a namespace with its objects is in use, too.
-const FOREIGN_MARKER: &str = "_lakefs/dummy";
 
 impl Catalog {
     /// Makes a repository with its marker, root commit and default branch (unless bare).
@@ -51,29 +44,35 @@ impl Catalog {
             bare: new.bare,
             metadata: BTreeMap::new(),
         };
-        let mut transaction = Transaction::new()
-            .check(key.clone(), Check::Absent)
-            .put(key.clone(), wire::encode(&wire::RepositoryRow::from(&repository)));
-        if !new.bare {
-            let root = inner.root_commit();
-            if owns {
-                inner.store_commit(&repository, &root).await?;
-            }
-            let row = wire::encode(&wire::CommitRow::of(&root));
-            transaction = transaction.put(keys::commit(&incarnation, &root.id), row);
-            transaction = inner.new_branch(transaction, &repository, &default_branch, root.id, false);
+        let root = (!new.bare).then(|| inner.root_commit());
+        if let Some(root) = root.as_ref().filter(|_| owns) {
+            inner.store_commit(&repository, root).await?;
         }
-        match inner.kv.transact(transaction).await? {
-            Outcome::Done(_) => {
-                inner.exports.mark(&new.id);
-                Ok(repository)
+        for _ in 0..MOVE_ATTEMPTS {
+            let mut transaction = Transaction::new()
+                .check(key.clone(), Check::Absent)
+                .put(key.clone(), wire::encode(&wire::RepositoryRow::from(&repository)));
+            transaction = inner.depend(transaction, &repository.storage_namespace).await?;
+            if let Some(root) = &root {
+                let row = wire::encode(&wire::CommitRow::of(root));
+                transaction = transaction.put(keys::commit(&incarnation, &root.id), row);
+                transaction = inner.new_branch(transaction, &repository, &default_branch, root.id, false);
             }
-            Outcome::Refused(_) => Err(taken(&new.id)),
-            Outcome::Unknown => match inner.repository(&new.id).await {
-                Ok((found, _)) if found.incarnation == incarnation => Ok(repository),
-                _ => Err(busy(&format!("create repository '{}': its outcome is unknown", new.id))),
-            },
+            return match inner.kv.transact(transaction).await? {
+                Outcome::Done(_) => {
+                    inner.exports.mark(&new.id);
+                    Ok(repository)
+                }
+                Outcome::Refused(refused) if refused == key => Err(taken(&new.id)),
+                // Another came to depend on the namespace meanwhile.
+                Outcome::Refused(_) => continue,
+                Outcome::Unknown => match inner.repository(&new.id).await {
+                    Ok((found, _)) if found.incarnation == incarnation => Ok(repository),
+                    _ => Err(busy(&format!("create repository '{}': its outcome is unknown", new.id))),
+                },
+            };
         }
+        Err(busy(&format!("create repository '{}'", new.id)))
     }
 
     /// The repository; [`ErrorKind::RepositoryNotFound`] if there is none.
@@ -125,22 +124,45 @@ impl Catalog {
 
     /// Removes all metadata; the name is free at once, the bytes stay.
     pub async fn delete_repository(&self, id: &RepositoryId, force: bool) -> Result<(), CatalogError> {
+        self.delete_repository_as(id, force, false).await
+    }
+
+    /// [`Catalog::delete_repository`], and what it wrote into its namespace is deleted in the background, for good.
+    /// [`ErrorKind::Conflict`], and nothing is deleted, if another repository needs the data or the namespace is not
+    /// this server's.
+    pub async fn delete_repository_and_data(
+        &self,
+        id: &RepositoryId,
+        force: bool,
+    ) -> Result<(), CatalogError> {
+        self.delete_repository_as(id, force, true).await
+    }
+
+    async fn delete_repository_as(
+        &self,
+        id: &RepositoryId,
+        force: bool,
+        data: bool,
+    ) -> Result<(), CatalogError> {
         let inner = &self.inner;
         for _ in 0..MOVE_ATTEMPTS {
             let (repository, version) = inner.repository(id).await?;
             Inner::check_writable(&repository, force)?;
             let key = keys::repository(id);
             let transaction = Transaction::new().check(key.clone(), Check::Version(version)).delete(key);
-            let transaction = repository.lives().fold(transaction, |transaction, life| {
+            let mut transaction = repository.lives().fold(transaction, |transaction, life| {
                 transaction.put(keys::dead_repository(&life), repository.storage_namespace.clone())
             });
             // Nothing of a restore lands after its gate is gone.
-            let transaction = match repository.restoring {
-                Some(restoring) => transaction.delete(keys::gate(&restoring, 0)),
-                None => transaction,
-            };
+            if let Some(restoring) = repository.restoring {
+                transaction = transaction.delete(keys::gate(&restoring, 0));
+            }
+            if data {
+                transaction = inner.give_up(transaction, &repository).await?;
+            }
             if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
                 inner.sweep.notify_one();
+                inner.freeing.notify_one();
                 return Ok(());
             }
         }
@@ -215,65 +237,6 @@ pub(crate) fn page_of<T>(mut items: Vec<T>, amount: usize, id: impl Fn(&T) -> St
 }
 
 impl Inner {
-    /// A namespace must be `scheme://bucket…` of this store; a trailing slash is insignificant.
-    fn check_namespace(&self, namespace: &str) -> Result<String, CatalogError> {
-        let scheme = self.blocks.info().scheme;
-        let refused = |why: &str| {
-            Err(CatalogError::refused(
-                ErrorKind::NamespaceRefused,
-                format!("storage namespace '{namespace}': {why}: invalid namespace"),
-            ))
-        };
-        let Some(rest) = namespace.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) else {
-            return refused(&format!("failed to match required regex ^{scheme}://"));
-        };
-        let rest = rest.trim_end_matches('/');
-        let hostile = |part: &str| part.is_empty() || part == "." || part == ".." || part == "_lakebed";
-        if rest.is_empty() || rest.split('/').any(hostile) || rest.contains('\0') {
-            return refused("a bucket or directory must follow the scheme, without empty, '.' or '..' parts");
-        }
-        Ok(format!("{scheme}://{rest}"))
-    }
-
-    /// Takes a namespace for good: the claim in the engine, then the marker in the store. A claim of ours without a
-    /// repository may be taken up again only by its own incarnation, so a crash in between leaves the namespace used.
-    async fn claim(&self, namespace: &str, incarnation: &Incarnation) -> Result<(), CatalogError> {
-        let in_use = || {
-            CatalogError::refused(
-                ErrorKind::NamespaceRefused,
-                format!(
-                    "failed to create repository: found objects in the storage ({namespace}) key({MARKER}): storage \
-                     namespace already in use"
-                ),
-            )
-        };
-        match self.blocks.head(&BlockAddress::in_namespace(namespace, FOREIGN_MARKER)).await {
-            Ok(_) => return Err(in_use()),
-            Err(BlockError::NotFound(_)) => {}
-            Err(error) => return Err(unusable(namespace, &error)),
-        }
-        let key = keys::namespace_claim(namespace);
-        let claim =
-            Transaction::new().check(key.clone(), Check::Absent).put(key, incarnation.as_bytes().to_vec());
-        match self.kv.transact(claim).await? {
-            Outcome::Done(_) => {}
-            Outcome::Refused(_) => return Err(in_use()),
-            Outcome::Unknown => return Err(busy("create repository: its outcome is unknown")),
-        }
-        let marker = BlockAddress::in_namespace(namespace, MARKER);
-        let options = PutOptions { if_absent: true, ..PutOptions::default() };
-        match self.blocks.put_bytes(&marker, incarnation.to_string().into(), options).await {
-            Ok(()) => Ok(()),
-            Err(BlockError::Exists(_)) => Err(in_use()),
-            Err(error) => {
-                // The store never held our marker: the namespace must stay usable once the cause is gone.
-                let release = Transaction::new().delete(keys::namespace_claim(namespace));
-                self.kv.transact(release).await?;
-                Err(unusable(namespace, &error))
-            }
-        }
-    }
-
     /// Adds a fresh branch to a transaction: record, gates, current layer, index.
     pub(crate) fn new_branch(
         &self,
@@ -316,11 +279,4 @@ impl Inner {
         let check = (keys::repository(id), Check::Version(version));
         Ok((repository, check))
     }
-}
-
-fn unusable(namespace: &str, error: &BlockError) -> CatalogError {
-    CatalogError::refused(
-        ErrorKind::NamespaceRefused,
-        format!("storage namespace '{namespace}' cannot be used: {error}"),
-    )
 }

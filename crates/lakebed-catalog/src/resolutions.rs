@@ -92,7 +92,7 @@ impl Resolutions {
 
 impl Inner {
     /// What a merge's request says of its conflicts. Addresses are verified as a link's are.
-    pub(crate) fn resolutions(
+    pub(crate) async fn resolutions(
         &self,
         repository: &Repository,
         request: &MergeRequest,
@@ -113,7 +113,7 @@ impl Inner {
                 ConflictResolution::Destination => Taken::Destination,
                 ConflictResolution::Base => Taken::Base,
                 ConflictResolution::Object { address, draft } => {
-                    let address = self.linkable(repository, address)?;
+                    let address = self.linkable(repository, address).await?;
                     let (_, entry) = self.entry(address, draft.clone(), path)?;
                     Taken::Entry(entry.as_bytes().clone())
                 }

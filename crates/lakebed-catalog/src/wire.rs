@@ -253,6 +253,16 @@ pub(crate) struct OnceRow {
     pub(crate) conflicts: u64,
 }
 
+/// A namespace that was given up with its repository.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct FreeingRow {
+    #[prost(int64, tag = "1")]
+    pub(crate) given_up_ms: i64,
+    /// Everything that was there was deleted once; what was on its way is still to come.
+    #[prost(bool, tag = "2")]
+    pub(crate) passed: bool,
+}
+
 /// A task.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TaskRow {

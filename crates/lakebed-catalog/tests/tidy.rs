@@ -4,59 +4,11 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use lakebed_catalog::{ErrorKind, ListRequest, MergeStrategy, ResetTarget};
-use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
-use parking_lot::Mutex;
+use lakebed_kv::MemKv;
+use support::interrupted::{Interrupted, Meanwhile};
 use support::{Lake, branch, expr, path};
-
-type Meanwhile = futures::future::BoxFuture<'static, ()>;
-
-/// An engine in whose `at`-th call something else happens first.
-struct Interrupted {
-    inner: Arc<MemKv>,
-    left: AtomicUsize,
-    meanwhile: Mutex<Option<Meanwhile>>,
-}
-
-impl Interrupted {
-    async fn turn(&self) {
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let meanwhile = self.meanwhile.lock().take();
-            if let Some(meanwhile) = meanwhile {
-                meanwhile.await;
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Kv for Interrupted {
-    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        self.turn().await;
-        self.inner.get(key).await
-    }
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
-        self.turn().await;
-        self.inner.get_many(keys).await
-    }
-    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
-        self.turn().await;
-        self.inner.scan(range, limit).await
-    }
-    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
-        self.turn().await;
-        self.inner.transact(transaction).await
-    }
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-    async fn close(&self) -> Result<(), KvError> {
-        self.inner.close().await
-    }
-}
 
 /// What an operation asks the engine for at most.
 const CALLS: usize = 40;
@@ -72,8 +24,7 @@ async fn interrupted(at: usize, prepare: impl AsyncFn(&Lake)) -> Lake {
         other.catalog.tidy(&other.repo, &branch("main")).await.unwrap();
         other.catalog.sweep_once().await.unwrap();
     });
-    let left = AtomicUsize::new(at);
-    let kv = Arc::new(Interrupted { inner: kv, left, meanwhile: Mutex::new(Some(meanwhile)) });
+    let kv = Arc::new(Interrupted::new(kv, at, meanwhile));
     Lake::again(kv, first.catalog.blocks().clone(), first.repo.clone(), 5)
 }
 

@@ -273,7 +273,7 @@ fn of_repositories() -> Vec<Operation> {
             .does(repositories::get),
         delete("deleteRepository", repo!())
             .requires(repository("fs:DeleteRepository"))
-            .query(repositories::force)
+            .query(repositories::deletion)
             .does(repositories::delete),
         get("getRepositoryMetadata", repo!("/metadata"))
             .requires(repository("fs:ReadRepository"))

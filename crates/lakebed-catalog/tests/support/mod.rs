@@ -1,6 +1,8 @@
 //! A catalog over engines in memory, with short ways to say what the tests say often.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+pub mod interrupted;
+
 use std::sync::Arc;
 
 use lakebed_blocks::{BlockStore, MemStore};

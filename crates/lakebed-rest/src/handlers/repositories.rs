@@ -108,8 +108,24 @@ pub(crate) fn force(call: &Call) -> Result<bool, RestError> {
     call.query().flag("force")
 }
 
-pub(crate) async fn delete(call: Call, force: bool) -> Reply {
-    call.catalog().delete_repository(&call.repository()?, force).await?;
+/// How a repository is deleted.
+pub(crate) struct Deletion {
+    force: bool,
+    /// With what it wrote into its namespace.
+    data: bool,
+}
+
+pub(crate) fn deletion(call: &Call) -> Result<Deletion, RestError> {
+    Ok(Deletion { force: force(call)?, data: call.query().flag("delete_storage")? })
+}
+
+pub(crate) async fn delete(call: Call, deletion: Deletion) -> Reply {
+    let (catalog, repository) = (call.catalog(), call.repository()?);
+    if deletion.data {
+        catalog.delete_repository_and_data(&repository, deletion.force).await?;
+    } else {
+        catalog.delete_repository(&repository, deletion.force).await?;
+    }
     reply::no_content()
 }
 

@@ -17,6 +17,10 @@ const INCLUDE_METADATA: Parameter = Parameter::query(
 );
 const BARE: Parameter =
     Parameter::flag("bare", "Without a first commit and branch: what a restore needs, and nothing else.");
+const DELETE_STORAGE: Parameter = Parameter::flag(
+    "delete_storage",
+    "With its data (ours): refused with 409 while another repository shares the namespace or names objects in it.",
+);
 const TREE_TYPE: Parameter =
     Parameter::path("type", Kind::Word(&["range", "meta_range"]), "What kind of file; ours are all alike.");
 
@@ -35,9 +39,14 @@ pub(super) const OPERATIONS: &[Described] = &[
         .refuses(&[403, 409]),
     op("getRepository", TAG, "One repository").answers(&[json::<Repository>(200, "The repository.")]),
     op("deleteRepository", TAG, "Delete a repository")
-        .says("Its branches, tags and history. The bytes in its namespace stay until they are collected.")
-        .takes(&[FORCE.says("Although it is read-only.")])
-        .answers(&[empty(204, "Gone.")]),
+        .says(
+            "Its branches, tags and history. The bytes in its namespace stay, and the namespace is not given out \
+             again, unless `delete_storage` is set: then everything the server wrote there is deleted in the \
+             background, for good.",
+        )
+        .takes(&[FORCE.says("Although it is read-only."), DELETE_STORAGE])
+        .answers(&[empty(204, "Gone.")])
+        .refuses(&[409]),
     op("getRepositoryMetadata", TAG, "A repository's metadata")
         .answers(&[json::<Metadata>(200, "Keys and values.")]),
     op("setRepositoryMetadata", INTERNAL, "Add to a repository's metadata")

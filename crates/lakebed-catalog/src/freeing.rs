@@ -1,0 +1,130 @@
+//! Deleting the bytes of repositories that were deleted together with their data (`operations.md` §6.5).
+//!
+//! Everything was decided in the transaction that deleted the repository ([`Inner::give_up`]): nobody needs the
+//! namespace and nobody ever will. What remains may stop anywhere, be begun again, and be done by several servers. The
+//! namespace is passed through at once, and once more when every upload that was on its way has ended.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use lakebed_blocks::{BlockAddress, BlockError};
+use lakebed_kv::{KeyRange, Transaction};
+use tokio::task::JoinHandle;
+
+use crate::catalog::Inner;
+use crate::namespaces::is_ours;
+use crate::objects::ADDRESS_LIFE_SECS;
+use crate::sweep::after;
+use crate::{Catalog, CatalogError, keys, wire};
+
+/// Objects deleted at once.
+const BATCH: usize = 1000;
+
+/// Namespaces looked at in one round.
+const PAGE: usize = 256;
+
+/// How often is looked without being called.
+const INTERVAL: Duration = Duration::from_mins(1);
+
+/// Where a namespace holds what is ours.
+const DIRECTORIES: [&str; 3] = ["data/", "symlinks/", "_lakebed/"];
+
+/// Runs until the catalog is dropped or the task is aborted.
+pub(crate) fn spawn(catalog: Weak<Inner>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            let Some(inner) = catalog.upgrade() else { return };
+            if let Err(error) = inner.free_once().await {
+                tracing::warn!(%error, "deleting the data of a deleted repository failed; trying again later");
+            }
+            let called = inner.freeing.clone();
+            drop(inner);
+            tokio::select! {
+                () = called.notified() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+        }
+    })
+}
+
+impl Catalog {
+    /// One round of deleting what was given up, for tests that run without the background task.
+    pub async fn free_once(&self) -> Result<(), CatalogError> {
+        self.inner.free_once().await
+    }
+}
+
+impl Inner {
+    async fn free_once(&self) -> Result<(), CatalogError> {
+        let mut range = KeyRange::prefix(&keys::freeing(""));
+        loop {
+            let rows = self.kv.scan(&range, PAGE).await?;
+            for row in &rows {
+                let freeing: wire::FreeingRow = wire::decode(&row.value, "namespace given up")?;
+                let uploads_ended = self.clock.now().secs() - freeing.given_up_ms / 1000 > ADDRESS_LIFE_SECS;
+                if freeing.passed && !uploads_ended {
+                    continue;
+                }
+                let namespace = keys::name_of(&row.key, 1).unwrap_or_default();
+                // One that cannot be reached does not hold up the others.
+                if let Err(error) = self.free(namespace).await {
+                    tracing::warn!(namespace, %error, "its data could not all be deleted; trying again later");
+                    continue;
+                }
+                let transaction = if uploads_ended {
+                    Transaction::new().delete(row.key.clone())
+                } else {
+                    let passed = wire::FreeingRow { passed: true, ..freeing };
+                    Transaction::new().put(row.key.clone(), wire::encode(&passed))
+                };
+                self.kv.transact(transaction).await?;
+            }
+            match rows.last() {
+                Some(last) if rows.len() == PAGE => range.start = after(&last.key),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Deletes what is ours in a namespace that was given up.
+    async fn free(&self, namespace: &str) -> Result<(), CatalogError> {
+        if !self.may_free(namespace).await? {
+            tracing::error!(
+                namespace,
+                "the register or the marker does not say that its data may go: it stays"
+            );
+            return Ok(());
+        }
+        let mut deleted = 0_usize;
+        for directory in DIRECTORIES {
+            let prefix = BlockAddress::in_namespace(namespace, directory);
+            let mut last: Option<BlockAddress> = None;
+            loop {
+                let page = match self.blocks.list(&prefix, last.as_ref(), BATCH).await {
+                    Err(BlockError::NotFound(_)) => break,
+                    page => page?,
+                };
+                let more = page.len() == BATCH;
+                last = page.last().map(|info| info.address.clone());
+                let ours: Vec<BlockAddress> = page
+                    .into_iter()
+                    .map(|info| info.address)
+                    .filter(|address| {
+                        let key =
+                            address.as_str().strip_prefix(namespace).and_then(|key| key.strip_prefix('/'));
+                        key.is_some_and(is_ours)
+                    })
+                    .collect();
+                for result in self.blocks.delete(&ours).await {
+                    result?;
+                }
+                deleted += ours.len();
+                if !more {
+                    break;
+                }
+            }
+        }
+        tracing::info!(namespace, deleted, "the data of a deleted repository was deleted");
+        Ok(())
+    }
+}
