@@ -60,7 +60,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 
 .PHONY: test-all
 test-all: test torture ## Everything, the long forms included
-	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test tasks_simulation -- --include-ignored
+	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
 	LAKEBED_FUZZ=1000000 LAKEBED_FUZZ_EXAMPLES=200 LAKEBED_SEED=$$RANDOM $(FUZZ) tests/fuzz
 	$(PYTHON) tests/golden/check.py --all

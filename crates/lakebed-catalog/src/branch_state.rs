@@ -1,7 +1,7 @@
 //! The record of a branch, decoded (`protocol.md`, Records).
 
 use bytes::Bytes;
-use lakebed_core::{CommitId, Incarnation, LayerId, NodeId};
+use lakebed_core::{CommitId, Entropy, Incarnation, LayerId, NodeId};
 use lakebed_kv::Version;
 
 use crate::{CatalogError, wire};
@@ -84,6 +84,24 @@ impl Sealed {
     }
 }
 
+/// The ids of a branch that is to be made. Sent again they make the same one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BranchLife {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) current: LayerId,
+    pub(crate) gate: Incarnation,
+}
+
+impl BranchLife {
+    pub(crate) fn fresh(entropy: &dyn Entropy) -> Self {
+        Self {
+            incarnation: Incarnation::random(entropy),
+            current: LayerId::random(entropy),
+            gate: Incarnation::random(entropy),
+        }
+    }
+}
+
 impl BranchState {
     pub(crate) fn from_row(
         row: &wire::BranchRow,
@@ -117,7 +135,7 @@ impl BranchState {
             sequence: self.sequence,
             hidden: self.hidden,
         };
-        wire::encode(&wire::RefRow { branch: Some(branch), tag: Vec::new() })
+        wire::encode(&wire::RefRow { branch: Some(branch), ..wire::RefRow::default() })
     }
 
     /// The tree that stands for head and oldest layer together, if there is one for this head and nothing above it

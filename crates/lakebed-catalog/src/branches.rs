@@ -1,9 +1,10 @@
 //! Branches: create, look up, list, delete, reset, hard reset (`versioning-api` §5, §12.3, §12.4).
 
-use lakebed_core::{BranchId, CommitId, RefExpr, RepositoryId};
+use bytes::Bytes;
+use lakebed_core::{BranchId, CommitId, Incarnation, RefExpr, RepositoryId};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 
-use crate::branch_state::Mask;
+use crate::branch_state::{BranchLife, Mask};
 use crate::catalog::Inner;
 use crate::publish::{MOVE_ATTEMPTS, Publication, Published, dead_rows};
 use crate::working::busy;
@@ -20,9 +21,18 @@ impl Catalog {
         new: BranchCreation,
     ) -> Result<CommitId, CatalogError> {
         let inner = &self.inner;
+        let life = BranchLife::fresh(&*inner.entropy);
+        let mut unsure = false;
         for _ in 0..MOVE_ATTEMPTS {
             let (repository, pin) = inner.pinned(repository).await?;
             Inner::check_writable(&repository, new.force)?;
+            // The first row of its reflog says for ever that this branch was made, and is never written twice: an
+            // attempt whose outcome is unknown is sent again, even if it was made and somebody has deleted it since.
+            let made = keys::reflog(&life.incarnation, 0);
+            if unsure && let Some(row) = inner.kv.get(&made).await? {
+                let row: wire::ReflogRow = wire::decode(&row.value, "reflog")?;
+                return wire::commit_id(&row.new_head);
+            }
             let source =
                 inner.resolve(&repository, &new.source).await.map_err(|error| match error.kind() {
                     ErrorKind::RefNotFound => CatalogError::refused(
@@ -32,11 +42,25 @@ impl Catalog {
                     _ => error,
                 })?;
             inner.name_is_free(&repository, new.name.as_str(), "branch").await?;
-            let transaction = Transaction::new().check(pin.0, pin.1);
-            let transaction = inner.new_branch(transaction, &repository, &new.name, source.id, new.hidden);
-            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
-                inner.exports.mark(&repository.id);
-                return Ok(source.id);
+            let reflog = wire::ReflogRow {
+                new_head: source.id.as_bytes().to_vec(),
+                operation: "create branch".to_owned(),
+                at_ms: inner.clock.now().millis(),
+                ..wire::ReflogRow::default()
+            };
+            let transaction = Transaction::new()
+                .check(pin.0, pin.1)
+                .check(made.clone(), Check::Absent)
+                .put(made, wire::encode(&reflog));
+            let transaction =
+                inner.new_branch(transaction, &repository, &new.name, source.id, new.hidden, life);
+            match inner.kv.transact(transaction).await? {
+                Outcome::Done(_) => {
+                    inner.exports.mark(&repository.id);
+                    return Ok(source.id);
+                }
+                Outcome::Refused(_) => {}
+                Outcome::Unknown => unsure = true,
             }
         }
         Err(busy(&format!("create branch '{}'", new.name)))
@@ -108,19 +132,30 @@ impl Catalog {
                 format!("cannot delete repository default branch '{branch}'"),
             ));
         }
+        let call = Incarnation::random(&*inner.entropy);
+        // The row that an attempt of unknown outcome was to write.
+        let mut unsure: Option<Bytes> = None;
         for _ in 0..MOVE_ATTEMPTS {
+            if let Some(written) = &unsure
+                && let Some(row) = inner.kv.get(written).await?
+                && wire::decode::<wire::ReflogRow>(&row.value, "reflog")?.call == call.as_bytes()
+            {
+                return Ok(());
+            }
             let state = inner.branch(&repository, branch).await?;
             let reflog = wire::ReflogRow {
                 old_head: state.head.as_bytes().to_vec(),
-                new_head: Vec::new(),
                 operation: "delete branch".to_owned(),
                 at_ms: inner.clock.now().millis(),
+                call: call.as_bytes().to_vec(),
+                ..wire::ReflogRow::default()
             };
+            let written = keys::reflog(&state.incarnation, state.sequence + 1);
             let mut transaction = Transaction::new()
                 .check(state.key.clone(), Check::Version(state.version))
                 .delete(state.key.clone())
                 .delete(keys::branch_index(&repository.incarnation, branch.as_str()))
-                .put(keys::reflog(&state.incarnation, state.sequence + 1), wire::encode(&reflog));
+                .put(written.clone(), wire::encode(&reflog));
             for i in 0..inner.kv.limits().gate_spread.max(1) {
                 transaction = transaction.delete(keys::gate(&state.gate, i));
             }
@@ -128,10 +163,14 @@ impl Catalog {
             for (key, value) in dead_rows(&repository.storage_namespace, &state.sealed) {
                 transaction = transaction.put(key, value);
             }
-            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
-                inner.sweep.notify_one();
-                inner.exports.mark(&repository.id);
-                return Ok(());
+            match inner.kv.transact(transaction).await? {
+                Outcome::Done(_) => {
+                    inner.sweep.notify_one();
+                    inner.exports.mark(&repository.id);
+                    return Ok(());
+                }
+                Outcome::Refused(_) => {}
+                Outcome::Unknown => unsure = Some(written),
             }
         }
         Err(busy(&format!("delete branch '{branch}'")))

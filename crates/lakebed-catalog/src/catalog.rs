@@ -18,6 +18,7 @@ use crate::export::Exports;
 use crate::nodes::NodeCache;
 use crate::objects::Slice;
 use crate::pulls::PullNames;
+use crate::refs::Base;
 use crate::task_runner::Tasks;
 use crate::tidy::Tidy;
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
@@ -243,13 +244,14 @@ impl Inner {
     ) -> Result<CatalogError, CatalogError> {
         let name = branch.as_str();
         match self.find_base(repository, name).await {
-            Ok(Some(_)) => {
+            Ok(Some(Base::Commit(_))) => {
                 return Ok(CatalogError::refused(
                     ErrorKind::NotABranch,
                     format!("'{name}' is a tag or commit and is read-only; name a branch: not found"),
                 ));
             }
-            Ok(None) => {}
+            // A branch: made since it was looked for.
+            Ok(Some(Base::Branch(_)) | None) => {}
             Err(error) if error.kind() == ErrorKind::AmbiguousRef => {}
             Err(error) => return Err(error),
         }

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use futures::StreamExt;
 use lakebed_blocks::{BlockAddress, BlockError, BodyError, ByteStream, PutOptions};
 use lakebed_core::{CommitId, LayerId, ObjectName, RepositoryId};
-use lakebed_kv::KeyRange;
 use lakebed_tree::Cursor;
 
 use crate::branch_state::BranchState;
@@ -154,8 +153,7 @@ impl<'a> Active<'a> {
         if let Some((number, row)) = &first {
             // What was its head when the time began, unless that was before the branch had a log.
             self.commit(&wire::commit_id(&row.old_head)?).await?;
-            let mut range =
-                KeyRange::prefix(keys::reflog(&state.incarnation, 0).get(..17).unwrap_or_default());
+            let mut range = keys::reflog_of(&state.incarnation);
             range.start = keys::reflog(&state.incarnation, *number);
             loop {
                 let rows = self.catalog.inner.kv.scan(&range, PAGE).await?;

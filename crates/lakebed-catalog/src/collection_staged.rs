@@ -206,9 +206,14 @@ impl StagedPage<'_> {
         let inner = &self.catalog.inner;
         for _ in 0..READ_ATTEMPTS {
             let Some(state) = inner.find_branch(self.repository, name).await? else { return Ok(None) };
-            let read = self.layers(&state, from.take()).await?;
+            let read = self.layers(&state, from.take()).await;
+            // What is part of a whole was read, whatever became of it since.
+            let read = match read {
+                Ok(until @ Read::Until(..)) => Some(until),
+                read => inner.of_layers(&state, read).await?,
+            };
             match read {
-                Read::Until(layer, path) => {
+                Some(Read::Until(layer, path)) => {
                     return Ok(Some(wire::StagedToken {
                         branch: name.to_owned(),
                         layer: layer.as_bytes().to_vec(),
@@ -216,9 +221,9 @@ impl StagedPage<'_> {
                         ..wire::StagedToken::default()
                     }));
                 }
-                Read::Whole if inner.layers_stand(&state).await? => return Ok(None),
+                Some(Read::Whole) => return Ok(None),
                 // A layer was committed or reset meanwhile: what was read of it may not have been whole.
-                Read::Whole => {}
+                None => {}
             }
         }
         Err(busy(&format!("staged addresses of branch '{name}'")))

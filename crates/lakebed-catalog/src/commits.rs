@@ -67,13 +67,13 @@ impl Catalog {
         for _ in 0..MOVE_ATTEMPTS {
             let head = inner.commit(&repository, &cut.head).await?;
             let mut changed_paths = ChangedPaths::default();
-            let tree = inner.lay_over(&repository, &head, &run, &mut changed_paths).await?;
-            let changed = tree != head.tree.unwrap_or_else(lakebed_tree::empty_tree);
-            if !inner.run_stands(&run).await? {
-                // Folded and swept while it was read: what was computed of it counts for nothing.
+            let tree = inner.lay_over(&repository, &head, &run, &mut changed_paths).await;
+            let Some(tree) = inner.of_run(&run, tree).await? else {
+                // Folded and swept while it was read.
                 (cut, run) = inner.cut_anew(&repository, branch, &cut, &run).await?;
                 continue;
-            }
+            };
+            let changed = tree != head.tree.unwrap_or_else(lakebed_tree::empty_tree);
             if !changed && !request.allow_empty {
                 return Err(no_changes("commit"));
             }
@@ -237,15 +237,16 @@ impl Inner {
                 return Ok((cut, head));
             }
             let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
-            let mut stack = self.stack(repository, None, &cut.sealed);
-            stack.seek(b"").await?;
-            let walk = Working::new(Some(stack), Cursor::new(self.nodes(repository), base));
-            let mut changes = StagedEdits { walk, replaces: Replaces::OtherContent };
-            let dirty = changes.next().await?.is_some();
+            let dirty = async {
+                let mut stack = self.stack(repository, None, &cut.sealed);
+                stack.seek(b"").await?;
+                let walk = Working::new(Some(stack), Cursor::new(self.nodes(repository), base));
+                let mut changes = StagedEdits { walk, replaces: Replaces::OtherContent };
+                Ok(changes.next().await?.is_some())
+            };
+            let dirty = dirty.await;
             // Folded and swept while it was read: whether it is clean is not known.
-            if !self.run_stands(&cut.sealed).await? {
-                continue;
-            }
+            let Some(dirty) = self.of_run(&cut.sealed, dirty).await? else { continue };
             if dirty {
                 return Err(CatalogError::refused(
                     ErrorKind::Dirty,

@@ -210,9 +210,12 @@ impl Catalog {
         let (repository, _) = inner.repository(repository).await?;
         for _ in 0..READ_ATTEMPTS {
             let state = inner.branch(&repository, branch).await?;
-            let walk = inner.walk_branch(&repository, &state, true).await?;
-            let page = Differences::Staged(walk).page(request).await?;
-            if inner.layers_stand(&state).await? {
+            let read = async {
+                let walk = inner.walk_branch(&repository, &state, true).await?;
+                Differences::Staged(walk).page(request).await
+            };
+            let read = read.await;
+            if let Some(page) = inner.of_layers(&state, read).await? {
                 return Ok(page);
             }
         }
@@ -238,14 +241,17 @@ impl Inner {
                     format!("ref '{right}': '$' stands behind a branch name: validation error"),
                 ));
             };
-            let differences = Differences::WorkingState {
-                left: Cursor::new(self.nodes(repository), left_tree),
-                right: self.walk_branch(repository, &state, true).await?,
-                next: None,
-                started: false,
+            let read = async {
+                let differences = Differences::WorkingState {
+                    left: Cursor::new(self.nodes(repository), left_tree),
+                    right: self.walk_branch(repository, &state, true).await?,
+                    next: None,
+                    started: false,
+                };
+                differences.page(request).await
             };
-            let page = differences.page(request).await?;
-            if self.layers_stand(&state).await? {
+            let read = read.await;
+            if let Some(page) = self.of_layers(&state, read).await? {
                 return Ok(page);
             }
         }

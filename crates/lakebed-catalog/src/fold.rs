@@ -7,7 +7,7 @@
 //! deleted in the layer is not there to be stepped over. Point reads, diffs and commits go on reading layer and head.
 
 use async_trait::async_trait;
-use lakebed_core::LayerId;
+use lakebed_core::{LayerId, NodeId};
 use lakebed_kv::{Check, Transaction};
 use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
 
@@ -49,19 +49,9 @@ impl Inner {
         state: &BranchState,
     ) -> Result<(), CatalogError> {
         let id = LayerId::random(&*self.entropy);
-        let nodes = self.layer_nodes(repository, &id);
-        let mut stack = self.stack(repository, None, &state.sealed);
-        stack.seek(b"").await?;
-        let root = lakebed_tree::edit(&*nodes, &lakebed_tree::empty_tree(), &mut Rows(stack)).await?.root;
-        nodes.flush().await?;
-        let head = self.tree_of(repository, &state.head).await?;
-        let beneath = self.nodes_over(repository, &id);
-        let mut stack = self.stack(repository, None, &state.sealed);
-        stack.seek(b"").await?;
-        let walk = Working::new(Some(stack), Cursor::new(beneath.clone(), head));
-        let mut shown = StagedEdits { walk, replaces: Replaces::Always };
-        let over = lakebed_tree::edit(&*beneath, &head, &mut shown).await?.root;
-        beneath.flush().await?;
+        let read = self.write_fold(repository, state, &id).await;
+        // Another server may have folded them, and swept what was read here.
+        let Some((root, over)) = self.of_run(&state.sealed, read).await? else { return Ok(()) };
         let inputs = state
             .sealed
             .iter()
@@ -80,5 +70,28 @@ impl Inner {
         self.kv.transact(transaction).await?;
         self.sweep.notify_one();
         Ok(())
+    }
+
+    /// Writes the nodes of the layer `id` folded from the sealed ones, and of the tree the head becomes with it.
+    async fn write_fold(
+        &self,
+        repository: &Repository,
+        state: &BranchState,
+        id: &LayerId,
+    ) -> Result<(NodeId, NodeId), CatalogError> {
+        let nodes = self.layer_nodes(repository, id);
+        let mut stack = self.stack(repository, None, &state.sealed);
+        stack.seek(b"").await?;
+        let root = lakebed_tree::edit(&*nodes, &lakebed_tree::empty_tree(), &mut Rows(stack)).await?.root;
+        nodes.flush().await?;
+        let head = self.tree_of(repository, &state.head).await?;
+        let beneath = self.nodes_over(repository, id);
+        let mut stack = self.stack(repository, None, &state.sealed);
+        stack.seek(b"").await?;
+        let walk = Working::new(Some(stack), Cursor::new(beneath.clone(), head));
+        let mut shown = StagedEdits { walk, replaces: Replaces::Always };
+        let over = lakebed_tree::edit(&*beneath, &head, &mut shown).await?.root;
+        beneath.flush().await?;
+        Ok((root, over))
     }
 }

@@ -105,6 +105,11 @@ pub(crate) fn reflog(b: &Incarnation, seq: u64) -> Bytes {
     key(b'k', &[b.as_bytes(), &seq.to_be_bytes()])
 }
 
+/// The whole reflog of a branch.
+pub(crate) fn reflog_of(b: &Incarnation) -> lakebed_kv::KeyRange {
+    lakebed_kv::KeyRange::prefix(&key(b'k', &[b.as_bytes()]))
+}
+
 /// `op/<id>` -> outcome of a publish.
 pub(crate) fn operation(id: &Incarnation) -> Bytes {
     key(b'o', &[id.as_bytes()])

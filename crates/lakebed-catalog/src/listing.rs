@@ -29,10 +29,13 @@ impl Catalog {
                     return Ok(page(walk, request).await?.0);
                 }
                 Target::Branch(state) => {
-                    let walk = inner.walk_shown(&repository, &state).await?;
-                    let (page, stepped_over) = page(walk, request).await?;
+                    let read = async {
+                        let walk = inner.walk_shown(&repository, &state).await?;
+                        page(walk, request).await
+                    };
                     // Paths were decided below the layers: they count only if the layers still stand.
-                    if inner.layers_stand(&state).await? {
+                    let read = read.await;
+                    if let Some((page, stepped_over)) = inner.of_layers(&state, read).await? {
                         inner.tidy.stepped_over(&repository, expr.base(), &state, stepped_over);
                         return Ok(page);
                     }

@@ -246,6 +246,7 @@ impl Inner {
                 new_head: head.as_bytes().to_vec(),
                 operation: (*operation).to_owned(),
                 at_ms: self.clock.now().millis(),
+                ..wire::ReflogRow::default()
             };
             let mut transaction = Transaction::new()
                 .check(state.key.clone(), Check::Version(state.version))

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lakebed_core::{BranchId, Incarnation, LayerId, RepositoryId};
+use lakebed_core::{BranchId, Incarnation, RepositoryId};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 
-use crate::branch_state::BranchState;
+use crate::branch_state::{BranchLife, BranchState};
 use crate::catalog::Inner;
 use crate::publish::MOVE_ATTEMPTS;
 use crate::working::busy;
@@ -56,7 +56,9 @@ impl Catalog {
             if let Some(root) = &root {
                 let row = wire::encode(&wire::CommitRow::of(root));
                 transaction = transaction.put(keys::commit(&incarnation, &root.id), row);
-                transaction = inner.new_branch(transaction, &repository, &default_branch, root.id, false);
+                let life = BranchLife::fresh(&*inner.entropy);
+                transaction =
+                    inner.new_branch(transaction, &repository, &default_branch, root.id, false, life);
             }
             return match inner.kv.transact(transaction).await? {
                 Outcome::Done(_) => {
@@ -145,8 +147,16 @@ impl Catalog {
         data: bool,
     ) -> Result<(), CatalogError> {
         let inner = &self.inner;
+        // What an attempt of unknown outcome was to delete.
+        let mut unsure: Option<Incarnation> = None;
         for _ in 0..MOVE_ATTEMPTS {
-            let (repository, version) = inner.repository(id).await?;
+            let (repository, version) = match inner.repository(id).await {
+                Ok((repository, _)) if unsure.is_some_and(|birth| birth != repository.birth) => return Ok(()),
+                Err(error) if unsure.is_some() && error.kind() == ErrorKind::RepositoryNotFound => {
+                    return Ok(());
+                }
+                found => found?,
+            };
             Inner::check_writable(&repository, force)?;
             let key = keys::repository(id);
             let transaction = Transaction::new().check(key.clone(), Check::Version(version)).delete(key);
@@ -160,10 +170,14 @@ impl Catalog {
             if data {
                 transaction = inner.give_up(transaction, &repository).await?;
             }
-            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
-                inner.sweep.notify_one();
-                inner.freeing.notify_one();
-                return Ok(());
+            match inner.kv.transact(transaction).await? {
+                Outcome::Done(_) => {
+                    inner.sweep.notify_one();
+                    inner.freeing.notify_one();
+                    return Ok(());
+                }
+                Outcome::Refused(_) => {}
+                Outcome::Unknown => unsure = Some(repository.birth),
             }
         }
         Err(busy(&format!("delete repository '{id}'")))
@@ -245,15 +259,16 @@ impl Inner {
         name: &BranchId,
         head: lakebed_core::CommitId,
         hidden: bool,
+        life: BranchLife,
     ) -> Transaction {
         let key = keys::branch(&repository.incarnation, name);
         let state = BranchState {
             key: key.clone(),
             version: lakebed_kv::Version(0),
-            incarnation: Incarnation::random(&*self.entropy),
+            incarnation: life.incarnation,
             head,
-            current: LayerId::random(&*self.entropy),
-            gate: Incarnation::random(&*self.entropy),
+            current: life.current,
+            gate: life.gate,
             sealed: Vec::new(),
             reset_count: 0,
             sequence: 0,

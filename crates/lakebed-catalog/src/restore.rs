@@ -11,6 +11,7 @@ use lakebed_core::{BranchId, CommitId, Incarnation, NodeId, ObjectName, Reposito
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Write};
 use lakebed_tree::TreeError;
 
+use crate::branch_state::BranchLife;
 use crate::catalog::{Inner, repository_not_found};
 use crate::dump::DUMPS;
 use crate::publish::MOVE_ATTEMPTS;
@@ -274,12 +275,14 @@ impl Restore<'_> {
             transaction = match listed {
                 Listed::Branches => {
                     let name: BranchId = entry.name.parse()?;
-                    self.inner.new_branch(transaction, self.hidden, &name, entry.commit, entry.hidden)
+                    let life = BranchLife::fresh(&*self.inner.entropy);
+                    self.inner.new_branch(transaction, self.hidden, &name, entry.commit, entry.hidden, life)
                 }
                 Listed::Tags | Listed::Commits => {
                     let name: TagId = entry.name.parse()?;
                     let key = keys::tag(r, &name);
-                    let row = wire::RefRow { branch: None, tag: entry.commit.as_bytes().to_vec() };
+                    let row =
+                        wire::RefRow { tag: entry.commit.as_bytes().to_vec(), ..wire::RefRow::default() };
                     transaction
                         .check(key.clone(), Check::Absent)
                         .put(key, wire::encode(&row))

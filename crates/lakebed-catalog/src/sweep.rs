@@ -145,6 +145,7 @@ impl Inner {
                         for i in 0..self.kv.limits().gate_spread.max(1) {
                             transaction = transaction.delete(keys::gate(&state.gate, i));
                         }
+                        self.delete_range(keys::reflog_of(&state.incarnation)).await?;
                         transaction = transaction.put(keys::dead_layer(&state.current), "");
                         for (key, value) in dead_rows(&namespace, &state.sealed) {
                             transaction = transaction.put(key, value);

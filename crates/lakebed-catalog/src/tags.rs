@@ -1,6 +1,6 @@
 //! Tags (`versioning-api` §13).
 
-use lakebed_core::{RefExpr, RepositoryId, TagId};
+use lakebed_core::{Incarnation, RefExpr, RepositoryId, TagId};
 use lakebed_kv::{Check, Outcome, Transaction, Version};
 
 use crate::catalog::Inner;
@@ -18,21 +18,39 @@ impl Catalog {
         force: bool,
     ) -> Result<Tag, CatalogError> {
         let inner = &self.inner;
+        let call = Incarnation::random(&*inner.entropy);
+        let mut unsure = false;
         for _ in 0..MOVE_ATTEMPTS {
             let (repository, pin) = inner.pinned(repository).await?;
             Inner::check_writable(&repository, force)?;
+            if unsure {
+                // Absent may mean that it was made and deleted since: then it is not made again.
+                let Some(row) = inner.kv.get(&keys::tag(&repository.incarnation, tag)).await? else { break };
+                let row: wire::RefRow = wire::decode(&row.value, "ref")?;
+                if row.call == call.as_bytes() {
+                    return Ok(Tag { id: tag.clone(), commit: wire::commit_id(&row.tag)? });
+                }
+            }
             let commit = inner.resolve(&repository, target).await?;
             inner.name_is_free(&repository, tag.as_str(), "tag").await?;
             let key = keys::tag(&repository.incarnation, tag);
-            let row = wire::RefRow { branch: None, tag: commit.id.as_bytes().to_vec() };
+            let row = wire::RefRow {
+                branch: None,
+                tag: commit.id.as_bytes().to_vec(),
+                call: call.as_bytes().to_vec(),
+            };
             let transaction = Transaction::new()
                 .check(pin.0, pin.1)
                 .check(key.clone(), Check::Absent)
                 .put(key, wire::encode(&row))
                 .put(keys::tag_index(&repository.incarnation, tag.as_str()), "");
-            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
-                inner.exports.mark(&repository.id);
-                return Ok(Tag { id: tag.clone(), commit: commit.id });
+            match inner.kv.transact(transaction).await? {
+                Outcome::Done(_) => {
+                    inner.exports.mark(&repository.id);
+                    return Ok(Tag { id: tag.clone(), commit: commit.id });
+                }
+                Outcome::Refused(_) => {}
+                Outcome::Unknown => unsure = true,
             }
         }
         Err(busy(&format!("create tag '{tag}'")))
@@ -76,16 +94,25 @@ impl Catalog {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
         Inner::check_writable(&repository, force)?;
+        let mut unsure = false;
         for _ in 0..MOVE_ATTEMPTS {
-            let (_, version) = inner.find_tag(&repository, tag).await?;
+            let (_, version) = match inner.find_tag(&repository, tag).await {
+                // Gone is what was asked for, whoever did it.
+                Err(error) if unsure && error.kind() == ErrorKind::TagNotFound => return Ok(()),
+                found => found?,
+            };
             let key = keys::tag(&repository.incarnation, tag);
             let transaction = Transaction::new()
                 .check(key.clone(), Check::Version(version))
                 .delete(key)
                 .delete(keys::tag_index(&repository.incarnation, tag.as_str()));
-            if let Outcome::Done(_) = inner.kv.transact(transaction).await? {
-                inner.exports.mark(&repository.id);
-                return Ok(());
+            match inner.kv.transact(transaction).await? {
+                Outcome::Done(_) => {
+                    inner.exports.mark(&repository.id);
+                    return Ok(());
+                }
+                Outcome::Refused(_) => {}
+                Outcome::Unknown => unsure = true,
             }
         }
         Err(busy(&format!("delete tag '{tag}'")))

@@ -146,7 +146,11 @@ impl Inner {
         let mut folded = 0;
         if let Some(Content::Tree(root)) = now.sealed.first().map(|layer| &layer.content) {
             let nodes = self.layer_nodes(&repository, &now.sealed[0].id);
-            folded = lakebed_tree::aggregate(&*nodes, root, b"", None).await?.count;
+            let counted = lakebed_tree::aggregate(&*nodes, root, b"", None).await;
+            let Some(counted) = self.of_layers(&now, counted.map_err(Into::into)).await? else {
+                return Ok(());
+            };
+            folded = counted.count;
         }
         self.tidy.update(&now, |known| *known = Known { deleted: 0, folded });
         Ok(())

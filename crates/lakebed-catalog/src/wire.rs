@@ -39,6 +39,9 @@ pub(crate) struct RefRow {
     /// The commit of a tag.
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) tag: Vec<u8>,
+    /// The call that made a tag.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) call: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -145,6 +148,9 @@ pub(crate) struct ReflogRow {
     pub(crate) operation: String,
     #[prost(int64, tag = "4")]
     pub(crate) at_ms: i64,
+    /// The call that deleted the branch, so that one that did not hear the outcome knows its own.
+    #[prost(bytes = "vec", tag = "5")]
+    pub(crate) call: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -91,7 +91,15 @@ impl Inner {
                 },
                 Content::Tree(root) => {
                     let nodes = self.layer_nodes(repository, &layer.id);
-                    match lakebed_tree::lookup(&*nodes, root, path).await? {
+                    let found = match lakebed_tree::lookup(&*nodes, root, path).await {
+                        Ok(found) => found,
+                        // Its nodes may have been swept since the rows were read.
+                        Err(error) => match self.of_layers(state, Err(error.into())).await? {
+                            Some(found) => found,
+                            None => return Ok(None),
+                        },
+                    };
+                    match found {
                         Some(value) => decision = Some(row_decision(&value)?),
                         None => continue,
                     }
@@ -127,14 +135,32 @@ impl Inner {
 
     /// Whether every layer of a run still exists, so that what was read of it was whole: a fold on this or another
     /// server may have replaced it, and the sweeper taken its rows.
-    pub(crate) async fn run_stands(&self, run: &[Sealed]) -> Result<bool, CatalogError> {
+    async fn run_stands(&self, run: &[Sealed]) -> Result<bool, CatalogError> {
         let layers = run.iter().filter(|layer| !matches!(layer.content, Content::Mask(_)));
         let keys: Vec<Bytes> = layers.map(|layer| keys::layer(&layer.id)).collect();
         Ok(self.kv.get_many(&keys).await?.iter().all(Option::is_some))
     }
 
+    /// What was read of a run's layers, well or badly; `None` if one of them went meanwhile: then neither counts.
+    pub(crate) async fn of_run<T>(
+        &self,
+        run: &[Sealed],
+        read: Result<T, CatalogError>,
+    ) -> Result<Option<T>, CatalogError> {
+        Ok(if self.run_stands(run).await? { Some(read?) } else { None })
+    }
+
+    /// [`Inner::of_run`] of all layers of a branch.
+    pub(crate) async fn of_layers<T>(
+        &self,
+        state: &BranchState,
+        read: Result<T, CatalogError>,
+    ) -> Result<Option<T>, CatalogError> {
+        Ok(if self.layers_stand(state).await? { Some(read?) } else { None })
+    }
+
     /// Whether every layer of `state` still exists, so that what was read below them counts.
-    pub(crate) async fn layers_stand(&self, state: &BranchState) -> Result<bool, CatalogError> {
+    async fn layers_stand(&self, state: &BranchState) -> Result<bool, CatalogError> {
         Ok(self.kv.get_many(&state.layer_keys()).await?.iter().all(Option::is_some))
     }
 }

@@ -7,15 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lakebed_catalog::{DiffKind, DiffMode, ErrorKind, MergeStrategy, ResetTarget};
 use proptest::prelude::*;
+use support::naive::{Commits, Contents, Merged};
 use support::{Lake, branch, expr, path};
-
-type Contents = BTreeMap<String, String>;
-
-#[derive(Clone, Debug)]
-struct ModelCommit {
-    contents: Contents,
-    parents: Vec<usize>,
-}
 
 #[derive(Clone, Debug)]
 struct ModelBranch {
@@ -25,7 +18,7 @@ struct ModelBranch {
 
 #[derive(Clone, Debug)]
 struct Model {
-    commits: Vec<ModelCommit>,
+    commits: Commits,
     branches: BTreeMap<&'static str, ModelBranch>,
 }
 
@@ -66,14 +59,13 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 impl Model {
     fn new() -> Self {
-        let root = ModelCommit { contents: Contents::new(), parents: vec![] };
         let branch = ModelBranch { head: 0, staged: BTreeMap::new() };
-        Self { commits: vec![root], branches: BRANCHES.iter().map(|b| (*b, branch.clone())).collect() }
+        Self { commits: Commits::new(), branches: BRANCHES.iter().map(|b| (*b, branch.clone())).collect() }
     }
 
     fn working(&self, on: &str) -> Contents {
         let branch = &self.branches[on];
-        let mut contents = self.commits[branch.head].contents.clone();
+        let mut contents = self.commits.contents(branch.head).clone();
         for (path, change) in &branch.staged {
             match change {
                 Some(content) => drop(contents.insert(path.clone(), content.clone())),
@@ -84,55 +76,7 @@ impl Model {
     }
 
     fn head(&self, on: &str) -> &Contents {
-        &self.commits[self.branches[on].head].contents
-    }
-
-    fn ancestors(&self, of: usize) -> BTreeSet<usize> {
-        let mut all = BTreeSet::from([of]);
-        let mut queue = vec![of];
-        while let Some(commit) = queue.pop() {
-            for parent in &self.commits[commit].parents {
-                if all.insert(*parent) {
-                    queue.push(*parent);
-                }
-            }
-        }
-        all
-    }
-
-    /// The best common ancestors: common ones that are no ancestor of another common one.
-    fn bases(&self, left: usize, right: usize) -> Vec<usize> {
-        let common: Vec<usize> = self.ancestors(left).intersection(&self.ancestors(right)).copied().collect();
-        let best = |c: &usize| !common.iter().any(|other| other != c && self.ancestors(*other).contains(c));
-        common.iter().copied().filter(best).collect()
-    }
-
-    fn three_way(
-        base: &Contents,
-        source: &Contents,
-        dest: &Contents,
-        strategy: MergeStrategy,
-    ) -> Option<Contents> {
-        let mut merged = Contents::new();
-        let paths: BTreeSet<&String> = base.keys().chain(source.keys()).chain(dest.keys()).collect();
-        for path in paths {
-            let (b, s, d) = (base.get(path), source.get(path), dest.get(path));
-            let result = if s == d || s == b {
-                d
-            } else if d == b {
-                s
-            } else {
-                match strategy {
-                    MergeStrategy::None => return None,
-                    MergeStrategy::SourceWins => s,
-                    MergeStrategy::DestinationWins => d,
-                }
-            };
-            if let Some(content) = result {
-                merged.insert(path.clone(), content.clone());
-            }
-        }
-        Some(merged)
+        self.commits.contents(self.branches[on].head)
     }
 }
 
@@ -168,9 +112,7 @@ async fn apply(lake: &Lake, model: &mut Model, op: &Op) {
             let result = lake.commit(name, "m").await;
             if changed {
                 result.unwrap();
-                let parents = vec![model.branches[name].head];
-                model.commits.push(ModelCommit { contents, parents });
-                let head = model.commits.len() - 1;
+                let head = model.commits.push(contents, vec![model.branches[name].head]);
                 *model.branches.get_mut(name).unwrap() = ModelBranch { head, staged: BTreeMap::new() };
             } else {
                 assert_eq!(result.unwrap_err().kind(), ErrorKind::NoChanges);
@@ -186,33 +128,20 @@ async fn apply(lake: &Lake, model: &mut Model, op: &Op) {
                 return;
             }
             let (source_head, dest_head) = (model.branches[source].head, model.branches[dest].head);
-            let bases = model.bases(source_head, dest_head);
             // Of several best ancestors any may be chosen; the one taken must explain the result.
-            let base_is = |b: usize| model.commits[b].contents.clone();
-            let outcomes: Vec<Result<Contents, ErrorKind>> = bases
-                .iter()
-                .map(|b| {
-                    let base = base_is(*b);
-                    let source_contents = &model.commits[source_head].contents;
-                    if *b == source_head || base == *source_contents {
-                        return Err(ErrorKind::NoChanges);
-                    }
-                    Model::three_way(&base, source_contents, model.head(dest), strategy)
-                        .ok_or(ErrorKind::MergeConflict)
-                })
-                .collect();
-            match result {
+            let outcomes = model.commits.merges(source_head, dest_head, strategy);
+            let seen = match &result {
                 Ok(_) => {
-                    let contents: Contents =
-                        lake.list(&format!("{dest}@")).await.unwrap().into_iter().collect();
-                    assert!(outcomes.contains(&Ok(contents.clone())), "{contents:?} is none of {outcomes:?}");
-                    model.commits.push(ModelCommit { contents, parents: vec![dest_head, source_head] });
-                    let head = model.commits.len() - 1;
-                    *model.branches.get_mut(dest).unwrap() = ModelBranch { head, staged: BTreeMap::new() };
+                    Merged::Contents(lake.list(&format!("{dest}@")).await.unwrap().into_iter().collect())
                 }
-                Err(error) => {
-                    assert!(outcomes.contains(&Err(error.kind())), "{error} is none of {outcomes:?}");
-                }
+                Err(error) if error.kind() == ErrorKind::NoChanges => Merged::NoChanges,
+                Err(error) if error.kind() == ErrorKind::MergeConflict => Merged::Conflict,
+                Err(error) => panic!("{error}"),
+            };
+            assert!(outcomes.contains(&seen), "{seen:?} is none of {outcomes:?}");
+            if let Merged::Contents(contents) = seen {
+                let head = model.commits.push(contents, vec![dest_head, source_head]);
+                *model.branches.get_mut(dest).unwrap() = ModelBranch { head, staged: BTreeMap::new() };
             }
         }
         Op::ResetAll(b) => {

@@ -77,6 +77,28 @@ async fn a_fold_in_the_middle_of_a_listing_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_layer_that_is_folded_again_in_the_middle_is_read_again() {
+    let all = [("a".into(), "1".into()), ("b".into(), "2".into()), ("c".into(), "3".into())];
+    for (operation, at) in (0..4).flat_map(|operation| (1..CALLS).map(move |at| (operation, at))) {
+        let lake = interrupted(at, async |lake| {
+            lake.put("main", "a", "1").await.unwrap();
+            lake.put("main", "b", "2").await.unwrap();
+            lake.catalog.tidy(&lake.repo, &branch("main")).await.unwrap();
+            lake.put("main", "c", "3").await.unwrap();
+        })
+        .await;
+        match operation {
+            0 => assert_eq!(lake.list("main").await.unwrap(), all, "call {at}"),
+            1 => assert_eq!(lake.content("main", "a").await.as_deref(), Some("1"), "call {at}"),
+            2 => assert_eq!(lake.uncommitted("main").await.unwrap().len(), 3, "call {at}"),
+            _ => lake.catalog.tidy(&lake.repo, &branch("main")).await.unwrap(),
+        }
+        lake.commit("main", "all").await.unwrap_or_else(|error| panic!("{operation}, call {at}: {error}"));
+        assert_eq!(lake.list("main@").await.unwrap(), all, "{operation}, call {at}");
+    }
+}
+
+#[tokio::test]
 async fn a_folded_branch_shows_what_it_showed_before() {
     let lake = Lake::new().await;
     for (at, content) in [("a", "1"), ("b", "1"), ("c", "1"), ("d/x", "1")] {

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 pub mod interrupted;
+pub mod naive;
+pub mod sequential;
 
 use std::sync::Arc;
 
