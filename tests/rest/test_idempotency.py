@@ -1,6 +1,7 @@
 """`Idempotency-Key`: what moves a branch's head happens once, however often it is sent (ours)."""
 import concurrent.futures
 import json
+import time
 import uuid
 
 import pytest
@@ -73,6 +74,37 @@ def test_merge_revert_and_pick(lake):
     again = lake("POST", "/branches/main/cherry-pick", {"ref": picked}, "k")
     assert again[0] == 201 and lake("POST", "/branches/main/cherry-pick", {"ref": picked}, "k") == again
     assert lake.log() == ["change", "Revert main", "Merge 'dev' into 'main'", "change", "Repository created"]
+
+
+def test_in_the_background(lake):
+    """Each request is a task; those of one key end with one commit."""
+    def ended(at, body):
+        status, task = lake("POST", f"{at}/async", body, "k")
+        assert status == 202, task
+        deadline = time.monotonic() + 30
+        while not (shown := lake("GET", f"{at}/async/{task['id']}/status")[1])["completed"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return shown
+
+    assert lake("POST", "/branches", {"name": "dev", "source": "main"})[0] == 201
+    lake.put("a", "dev")
+    first, second = (ended("/branches/dev/commits", {"message": "m"}) for _ in range(2))
+    assert first["result"] == second["result"] and first["task_id"] != second["task_id"]
+    assert ended("/branches/dev/commits", {"message": "other"})["status_code"] == 422
+    first, second = (ended("/refs/dev/merge/main", {}) for _ in range(2))
+    assert first["result"]["reference"] == second["result"]["reference"]
+    assert lake.log() == ["Merge 'dev' into 'main'", "m", "Repository created"]
+
+
+def test_a_pull_request_merged_again(lake):
+    assert lake("POST", "/branches", {"name": "dev", "source": "main"})[0] == 201
+    lake.put("a", "dev")
+    assert lake("POST", "/branches/dev/commits", {"message": "m"})[0] == 201
+    pull = lake("POST", "/pulls", {"title": "t", "source_branch": "dev", "destination_branch": "main"})[1]["id"]
+    merged = lake("PUT", f"/pulls/{pull}/merge", key="k")
+    assert merged[0] == 200 and lake("PUT", f"/pulls/{pull}/merge", key="k") == merged
+    assert lake("PUT", f"/pulls/{pull}/merge", key="another")[0] == 400
 
 
 def test_many_at_once_make_one(server, lake):

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::branch_state::BranchState;
 use crate::export::Exports;
+use crate::log_frontier::Frontiers;
 use crate::nodes::NodeCache;
 use crate::objects::Slice;
 use crate::pulls::PullNames;
@@ -76,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) mentions: Cache<(Incarnation, String), ()>,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) exports: Exports,
+    pub(crate) frontiers: Frontiers,
     pub(crate) tidy: Arc<Tidy>,
     background: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -113,6 +115,7 @@ impl Catalog {
                 mentions: Cache::new(DECODED_RECORDS),
                 tasks,
                 exports: Exports::default(),
+                frontiers: Frontiers::default(),
                 tidy: Arc::default(),
                 background: Mutex::default(),
             }),

@@ -13,6 +13,7 @@ use crate::ancestry::{Ancestry, Changes, Visited};
 use crate::catalog::Inner;
 use crate::changed_paths::Wanted;
 use crate::entry::same_content;
+use crate::log_frontier::{After, Frontier};
 use crate::{Catalog, CatalogError, Commit, LogRequest, Page, Repository};
 
 /// Commits in the order the log shows them: newest creation date first, then higher generation, then id.
@@ -69,9 +70,28 @@ impl Catalog {
         let wanted_paths: Vec<Wanted> = objects.chain(prefixes).collect();
         let wanted = if request.limit { request.amount } else { request.amount + 1 };
         let mut ancestry = Ancestry::new(inner, &repository, &wanted_paths);
-        let mut seen = HashSet::from([start.id]);
-        let mut queue = BinaryHeap::from([ByDate(ancestry.visit(&start.id, &seen).await?)]);
-        let mut items = Vec::new();
+        let page_after = |shown| After {
+            repository: repository.incarnation,
+            start: start.id,
+            first_parent: request.first_parent,
+            shown,
+        };
+        let stopped = after.and_then(|shown| inner.frontiers.take(&page_after(shown)));
+        let Frontier { before, mut seen } = stopped.map_or_else(
+            || Frontier { before: vec![start.id], seen: HashSet::from([start.id]) },
+            |stopped| {
+                after = None;
+                stopped
+            },
+        );
+        let mut queue = BinaryHeap::new();
+        for id in &before {
+            queue.push(ByDate(ancestry.visit(id, &seen).await?));
+        }
+        let mut items: Vec<Commit> = Vec::new();
+        // Where the walk stood when the page was full, while it looks whether there is more.
+        let mut full: Option<Vec<CommitId>> = None;
+        let mut seen_since = Vec::new();
         while let Some(ByDate(Visited { commit, changes })) = queue.pop() {
             if request.since.is_some_and(|since| commit.created_secs < since.secs()) {
                 break;
@@ -92,9 +112,24 @@ impl Catalog {
             let parents = if request.first_parent { 1 } else { usize::MAX };
             for parent in commit.parents.iter().take(parents) {
                 if seen.insert(*parent) {
+                    if full.is_some() {
+                        seen_since.push(*parent);
+                    }
                     queue.push(ByDate(ancestry.visit(parent, &seen).await?));
                 }
             }
+            if items.len() == request.amount && full.is_none() {
+                full = Some(queue.iter().map(|ByDate(visited)| visited.commit.id).collect());
+            }
+        }
+        if let Some(before) = full
+            && items.len() > request.amount
+            && let Some(last) = items.get(request.amount.wrapping_sub(1))
+        {
+            for id in &seen_since {
+                seen.remove(id);
+            }
+            inner.frontiers.keep(page_after(last.id), Frontier { before, seen });
         }
         Ok(crate::repositories::page_of(items, request.amount, |commit| commit.id.to_string()))
     }

@@ -34,6 +34,7 @@ mod import;
 mod keys;
 mod layers;
 mod listing;
+mod log_frontier;
 mod merge_preview;
 mod merges;
 mod multipart;

@@ -11,7 +11,7 @@ use crate::repositories::page_of;
 use crate::staging::Along;
 use crate::working::busy;
 use crate::{
-    Catalog, CatalogError, ErrorKind, MergeOutcome, MergeRequest, NewPullRequest, Page, PageRequest,
+    Catalog, CatalogError, ErrorKind, MergeOutcome, MergeRequest, NewPullRequest, Once, Page, PageRequest,
     PullFilter, PullRequest, PullRequestChange, PullStatus, Repository, keys, wire,
 };
 
@@ -212,14 +212,19 @@ impl Catalog {
         repository: &RepositoryId,
         id: &ObjectName,
         committer: &str,
+        once: Option<Once>,
     ) -> Result<MergeOutcome, CatalogError> {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
+        // Before its state is looked at, which was changed by it.
+        if let Some(done) = inner.done_before(&repository, once.as_ref()).await? {
+            return Ok(MergeOutcome { reference: done.commit, summary: done.summary });
+        }
         let (pull, _) = inner.pull_request(&repository, id).await?;
         check_open(&pull)?;
         inner.branch(&repository, &pull.source).await?;
         let source: RefExpr = pull.source.as_str().parse()?;
-        let request = MergeRequest { committer: committer.to_owned(), ..MergeRequest::default() };
+        let request = MergeRequest { committer: committer.to_owned(), once, ..MergeRequest::default() };
         let turn = MergePull { id };
         inner.merge(&repository, &source, &pull.destination, &request, Some(&turn)).await
     }

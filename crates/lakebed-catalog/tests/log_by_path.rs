@@ -321,6 +321,37 @@ async fn a_commit_that_did_not_touch_a_path_is_passed_without_its_tree() {
 }
 
 #[tokio::test]
+async fn a_late_page_costs_what_an_early_one_does() {
+    let (kv, lake) = counted_lake().await;
+    for n in 0..1_000 {
+        lake.put("main", &format!("tables/day={:02}/part-{n}", n % 30), "x").await.unwrap();
+        lake.commit("main", "m").await.unwrap();
+    }
+    let mut request = LogRequest { amount: 10, ..of_prefix("tables/") };
+    request.limit = false;
+    let (mut costs, mut found) = (Vec::new(), Vec::new());
+    loop {
+        let before = kv.reads.load(Ordering::Relaxed);
+        let page = lake.catalog.log(&lake.repo, &expr("main"), &request).await.unwrap();
+        costs.push(kv.reads.load(Ordering::Relaxed) - before);
+        found.extend(page.items.into_iter().map(|commit| commit.id));
+        if !page.has_more {
+            break;
+        }
+        request.after = page.next_offset;
+    }
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 1_000);
+    let (early, late) = (costs[1..20].iter().max().unwrap(), costs[80..].iter().max().unwrap());
+    assert!(
+        late <= &(early + 2),
+        "{early} reads of the engine for one of the first pages, {late} for one of the last"
+    );
+    // The same page once more is found all the same.
+    let again = lake.catalog.log(&lake.repo, &expr("main"), &request).await.unwrap();
+    assert_eq!(again.items.len(), 10);
+}
+
+#[tokio::test]
 async fn what_was_merged_is_read_together_with_its_merge() {
     let (kv, lake) = counted_lake().await;
     for n in 0..300 {

@@ -51,14 +51,14 @@ async fn ahead() -> Lake {
 async fn merging_turns_the_pull_request_and_names_the_commit() {
     let lake = ahead().await;
     let pull = open(&lake, "dev", "main").await;
-    let merged = lake.catalog.merge_pull_request(&lake.repo, &pull.id, "bob").await.unwrap();
+    let merged = lake.catalog.merge_pull_request(&lake.repo, &pull.id, "bob", None).await.unwrap();
     let after = lake.catalog.pull_request(&lake.repo, &pull.id).await.unwrap();
     assert_eq!((after.status, after.merged), (PullStatus::Merged, Some(merged.reference)));
     assert!(after.closed.is_some());
     let head = lake.catalog.resolve(&lake.repo, &expr("main")).await.unwrap();
     assert_eq!((head.id, head.committer.as_str()), (merged.reference, "bob"));
     assert_eq!(head.message, "Merge 'dev' into 'main'");
-    let again = lake.catalog.merge_pull_request(&lake.repo, &pull.id, "bob").await.unwrap_err();
+    let again = lake.catalog.merge_pull_request(&lake.repo, &pull.id, "bob", None).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Invalid);
 }
 
@@ -67,7 +67,7 @@ async fn a_merge_that_fails_leaves_the_pull_request_open() {
     let lake = ahead().await;
     lake.put("main", "a", "other").await.unwrap();
     let pull = open(&lake, "dev", "main").await;
-    let merge = || lake.catalog.merge_pull_request(&lake.repo, &pull.id, "bob");
+    let merge = || lake.catalog.merge_pull_request(&lake.repo, &pull.id, "bob", None);
     assert_eq!(merge().await.unwrap_err().kind(), ErrorKind::Dirty);
     lake.commit("main", "a").await.unwrap();
     assert_eq!(merge().await.unwrap_err().kind(), ErrorKind::MergeConflict);
@@ -83,7 +83,7 @@ async fn a_merge_that_fails_leaves_the_pull_request_open() {
 async fn of_two_merges_at_once_one_merges_and_one_is_refused() {
     let lake = ahead().await;
     let pull = open(&lake, "dev", "main").await;
-    let merge = || lake.catalog.merge_pull_request(&lake.repo, &pull.id, "bob");
+    let merge = || lake.catalog.merge_pull_request(&lake.repo, &pull.id, "bob", None);
     let (left, right) = tokio::join!(merge(), merge());
     assert_eq!(usize::from(left.is_ok()) + usize::from(right.is_ok()), 1, "{left:?} {right:?}");
     let log = lake.log("main").await;

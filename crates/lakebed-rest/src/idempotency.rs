@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a commit, merge, revert or cherry-pick whose answer was lost can be sent again, and happens once
+//! `Idempotency-Key`: what moves a branch's head and whose answer was lost can be sent again, and happens once
 //! (ours; `versioning-api` §19).
 //!
 //! A key belongs to its caller, the repository and the operation, and is remembered for a day. The same key with another

@@ -47,6 +47,7 @@ pub(crate) fn new_commit(call: &Call, wanted: CommitCreation) -> Result<NewCommi
 impl NewCommit {
     /// As the catalog is asked for it.
     pub(super) fn into_request(self, call: &Call) -> Result<CommitRequest, RestError> {
+        let once = idempotency::once(call, &(&self.wanted, &self.source_metarange))?;
         let Self { wanted, source_metarange } = self;
         Ok(CommitRequest {
             message: wanted.message,
@@ -56,14 +57,13 @@ impl NewCommit {
             allow_empty: wanted.allow_empty,
             source_metarange,
             force: wanted.force,
-            once: None,
+            once,
         })
     }
 }
 
 pub(crate) async fn commit(call: Call, input: NewCommit) -> Reply {
-    let once = idempotency::once(&call, &(&input.wanted, &input.source_metarange))?;
-    let request = CommitRequest { once, ..input.into_request(&call)? };
+    let request = input.into_request(&call)?;
     let commit = call.catalog().commit(&call.repository()?, &call.branch()?, request).await?;
     reply::json(StatusCode::CREATED, &show(commit))
 }

@@ -23,6 +23,7 @@ pub(crate) fn input(_: &Call, body: Option<Merge>) -> Result<Merge, RestError> {
 
 /// As the catalog is asked for it.
 pub(super) fn request(call: &Call, wanted: Merge) -> Result<MergeRequest, RestError> {
+    let once = idempotency::once(call, &wanted)?;
     let strategy = match wanted.strategy.as_str() {
         "" => MergeStrategy::None,
         "source-wins" => MergeStrategy::SourceWins,
@@ -42,7 +43,7 @@ pub(super) fn request(call: &Call, wanted: Merge) -> Result<MergeRequest, RestEr
         squash: wanted.squash_merge,
         allow_empty: wanted.allow_empty,
         force: wanted.force,
-        once: None,
+        once,
     })
 }
 
@@ -128,8 +129,7 @@ pub(crate) async fn merge(call: Call, wanted: Merge) -> Reply {
     let source = call.reference("sourceRef")?;
     let destination = call.named("destinationBranch", "branch")?;
     let asks_for_conflicts = wanted.resolutions.is_some();
-    let once = idempotency::once(&call, &wanted)?;
-    let request = MergeRequest { once, ..request(&call, wanted)? };
+    let request = request(&call, wanted)?;
     // The summary left the API long ago; only clients of that time look for it.
     let legacy = call.is_legacy_client();
     match call.catalog().merge(&repository, &source, &destination, request).await {

@@ -11,6 +11,7 @@ use super::{date_time, list, page};
 use crate::access;
 use crate::call::Call;
 use crate::error::RestError;
+use crate::idempotency;
 use crate::reply::{self, Reply};
 
 fn id(call: &Call) -> Result<ObjectName, RestError> {
@@ -98,7 +99,8 @@ pub(crate) async fn merge(call: Call, (): ()) -> Reply {
     let pull = call.catalog().pull_request(&repository, &id).await?;
     let needed = access::commit_to(&call, pull.destination.as_str());
     access::decide(call.rest.auth(), call.principal()?, &needed).await?;
-    match call.catalog().merge_pull_request(&repository, &id, &call.committer()?).await {
+    let once = idempotency::once(&call, &())?;
+    match call.catalog().merge_pull_request(&repository, &id, &call.committer()?, once).await {
         Ok(outcome) => {
             reply::ok(&MergeResult { reference: outcome.reference.to_hex(), ..MergeResult::default() })
         }

@@ -64,13 +64,13 @@ pub(super) const OPERATIONS: &[Described] = &[
         .refuses(&[403, 409, 412, 422]),
     op("commitAsync", EXPERIMENTAL, "Commit in the background")
         .says("For clients that would wait too long: the task goes on when they hang up.")
-        .takes(&[SOURCE_METARANGE])
+        .takes(&[SOURCE_METARANGE, IDEMPOTENCY_KEY])
         .answers(&[json::<TaskInfo>(202, "The task to ask for.")])
         .refuses(&[501]),
     op("commitAsyncStatus", EXPERIMENTAL, "How a commit in the background goes")
         .says("Kept for a day. A failure has the message and the status that the commit would have answered.")
         .answers(&[json::<AsyncTaskStatus<Commit>>(200, "Its state.")])
-        .refuses(&[403, 409, 412, 501]),
+        .refuses(&[403, 409, 412, 422, 501]),
     op("CreateCommitRecord", &["internal"], "Store a commit as another server made it")
         .says("For replication: no branch moves, and the parents need not be there.")
         .answers(&[empty(204, "Stored.")])
@@ -99,12 +99,13 @@ pub(super) const OPERATIONS: &[Described] = &[
         .refuses(&[403, 412, 422]),
     op("mergeIntoBranchAsync", EXPERIMENTAL, "Merge in the background")
         .says("For clients that would wait too long: the task goes on when they hang up.")
+        .takes(&[IDEMPOTENCY_KEY])
         .answers(&[json::<TaskInfo>(202, "The task to ask for.")])
         .refuses(&[501]),
     op("mergeIntoBranchAsyncStatus", EXPERIMENTAL, "How a merge in the background goes")
         .says("Kept for a day. A failure has the message and the status that the merge would have answered.")
         .answers(&[json::<AsyncTaskStatus<MergeResult>>(200, "Its state.")])
-        .refuses(&[403, 409, 412, 501]),
+        .refuses(&[403, 409, 412, 422, 501]),
     op("listMergeConflicts", REFS, "What a merge would stop at")
         .says("Each path that both sides changed differently, with what the base and both sides have there.")
         .ours()

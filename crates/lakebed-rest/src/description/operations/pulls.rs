@@ -3,7 +3,7 @@
 use lakebed_api::{List, MergeResult, PullRequest, PullRequestCreationResponse};
 
 use crate::description::operation::{Described, empty, json, op};
-use crate::description::parameters::{AFTER, AMOUNT, Absent, Kind, PREFIX, Parameter};
+use crate::description::parameters::{AFTER, AMOUNT, Absent, IDEMPOTENCY_KEY, Kind, PREFIX, Parameter};
 
 const TAG: &[&str] = &["pulls", "experimental"];
 const STATUS: Parameter =
@@ -27,9 +27,10 @@ pub(super) const OPERATIONS: &[Described] = &[
         ]),
     op("mergePullRequest", TAG, "Merge a pull request")
         .says("In one step with its state: it is merged if and only if the branch has the merge.")
+        .takes(&[IDEMPOTENCY_KEY])
         .answers(&[
             json::<MergeResult>(200, "The merge commit."),
             json::<MergeResult>(409, "A conflict; nothing was changed."),
         ])
-        .refuses(&[412]),
+        .refuses(&[412, 422]),
 ];
