@@ -95,11 +95,11 @@ pub(crate) async fn update(call: Call, wanted: PullRequestBasic) -> Reply {
 
 /// Which branch it merges into is in the pull request: whether the caller may write that is asked here.
 pub(crate) async fn merge(call: Call, (): ()) -> Reply {
+    let once = idempotency::once(&call, &())?;
     let (repository, id) = (call.repository()?, id(&call)?);
     let pull = call.catalog().pull_request(&repository, &id).await?;
     let needed = access::commit_to(&call, pull.destination.as_str());
     access::decide(call.rest.auth(), call.principal()?, &needed).await?;
-    let once = idempotency::once(&call, &())?;
     match call.catalog().merge_pull_request(&repository, &id, &call.committer()?, once).await {
         Ok(outcome) => {
             reply::ok(&MergeResult { reference: outcome.reference.to_hex(), ..MergeResult::default() })
