@@ -37,7 +37,7 @@ test-golden: build venvs ## Recorded conversations and the acceptance scripts of
 
 .PHONY: test-clients
 test-clients: build venvs ## Published clients, unmodified, against the built server
-	scripts/need.sh rclone=rclone restic=restic /usr/bin/aws=awscli
+	scripts/need.sh rclone=rclone restic=restic /usr/bin/aws=awscli s3fs=s3fs
 	$(PYTEST) tests/clients/today tests/clients/boto3 tests/s3 tests/rest tests/description
 	.venv/boto3_1_28/bin/python -m pytest -q -p no:cacheprovider tests/clients/boto3
 	.venv/s3_tools/bin/python -m pytest -q -p no:cacheprovider tests/clients/s3_tools
