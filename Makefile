@@ -37,9 +37,11 @@ test-golden: build venvs ## Recorded conversations and the acceptance scripts of
 
 .PHONY: test-clients
 test-clients: build venvs ## Published clients, unmodified, against the built server
-	scripts/need.sh rclone=rclone
-	$(PYTEST) tests/clients/today tests/s3 tests/rest tests/description
+	scripts/need.sh rclone=rclone restic=restic /usr/bin/aws=awscli s3fs=s3fs
+	$(PYTEST) tests/clients/today tests/clients/boto3 tests/s3 tests/rest tests/description
+	.venv/boto3_1_28/bin/python -m pytest -q -p no:cacheprovider tests/clients/boto3
 	.venv/s3_tools/bin/python -m pytest -q -p no:cacheprovider tests/clients/s3_tools
+	.venv/commands/bin/python -m pytest -q -p no:cacheprovider tests/clients/commands
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 

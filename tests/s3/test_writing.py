@@ -380,3 +380,17 @@ def test_protected_and_read_only_refuse_before_the_body(server, repo, door):
     server.rest("POST", "/repositories", {"name": closed, "storage_namespace": f"local://{closed}", "read_only": True})
     assert code(door.s3("PUT", f"{closed}/main/o", b"x")) == (403, "ErrReadOnlyRepository")
     assert code(door.s3("POST", f"{closed}/main/m", query={"uploads": ""})) == (403, "ErrReadOnlyRepository")
+
+
+def test_who_waits_to_be_asked_for_the_body_is_told_when_nobody_will(server, repo, door):
+    """An answer in place of `100 Continue` is the last one of its connection. botocore keeps its status line, and takes it
+    for the next one's, when a request that is asked for its body follows: the AWS CLI syncing a directory with an empty file."""
+    expect = {"Expect": "100-continue"}
+    status, _, headers = door.s3("PUT", f"{repo}/main/empty", b"", headers=expect)
+    assert (status, headers["Connection"]) == (200, "close")
+    status, _, headers = door.s3("PUT", f"{repo}/nowhere/x", b"refused before it is read", headers=expect)
+    assert (status, headers["Connection"]) == (404, "close")
+    status, _, headers = door.s3("PUT", f"{repo}/main/x", b"read", headers=expect)
+    assert (status, headers["Connection"]) == (200, None)
+    status, _, headers = door.s3("PUT", f"{repo}/main/empty", b"")
+    assert (status, headers["Connection"]) == (200, None)

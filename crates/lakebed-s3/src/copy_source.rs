@@ -1,4 +1,6 @@
 //! What a copy reads (`s3-gateway` §8.6): `[/]<repository>/<ref>/<path>[?versionId=...]`, decoded once.
+//! A plus is a space, as it is to S3 and lakeFS: some clients write the source as forms are written (s5cmd), and all others
+//! escape a plus for that reason.
 
 use std::sync::Arc;
 
@@ -38,7 +40,8 @@ impl CopySource {
             Some((source, version)) => (source, Version::parse(Some(version))?),
             None => (&*header, Version::Current),
         };
-        let decoded = percent_decode_str(source)
+        let source = source.replace('+', " ");
+        let decoded = percent_decode_str(&source)
             .decode_utf8()
             .map_err(|_| refused(&header, "The copy source is not UTF-8."))?;
         if decoded.starts_with("arn:") {
@@ -100,7 +103,7 @@ mod tests {
         let of = |key: &str| Ok(("repo".to_owned(), key.to_owned(), Version::Current));
         assert_eq!(parse("/repo/main/a"), of("main/a"));
         assert_eq!(parse("repo/main~1/a//b/"), of("main~1/a//b/"));
-        assert_eq!(parse("repo/main/a%20b+c%2525d"), of("main/a b+c%25d"));
+        assert_eq!(parse("repo/main/a%20b+c%2Bd%2525e"), of("main/a b c+d%25e"));
         assert_eq!(parse("repo%2Fmain%2Fa"), of("main/a"));
         assert_eq!(parse("repo/main/a%3FversionId=x"), of("main/a?versionId=x"));
         assert_eq!(parse("repo/main/ü"), of("main/ü"));

@@ -5,6 +5,8 @@
 //! read and dropped - a moderate amount, for a short time: beyond that a new connection costs less.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,8 +27,27 @@ where
     B::Error: Send,
 {
     body: Option<B>,
-    /// The client sends it only when asked to (`Expect: 100-continue`), and reading is asking.
-    waits_to_be_asked: bool,
+    waits: WaitsToBeAsked,
+}
+
+/// Whether the client still waits to be asked for its body (`Expect: 100-continue`): reading it is asking.
+#[derive(Clone)]
+pub(crate) struct WaitsToBeAsked(Arc<AtomicBool>);
+
+impl WaitsToBeAsked {
+    /// Once the answer is known: whether the client gets it in place of being asked. That is always so of an empty
+    /// body, which nobody asks for. botocore then takes the status line of this answer for the next one's on the same
+    /// connection, so an answer of this kind has to be the connection's last.
+    pub(crate) fn still(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn asked(&self) {
+        // Written once: the frames of a large body shall not share a cache line for writing.
+        if self.still() {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
 }
 
 impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Lingering<B>
@@ -35,7 +56,13 @@ where
 {
     /// The body of a request with these headers.
     pub(crate) fn new(body: B, headers: &http::HeaderMap) -> Self {
-        Self { body: Some(body), waits_to_be_asked: headers.contains_key(http::header::EXPECT) }
+        let waits = headers.contains_key(http::header::EXPECT);
+        Self { body: Some(body), waits: WaitsToBeAsked(Arc::new(AtomicBool::new(waits))) }
+    }
+
+    /// For who answers the request.
+    pub(crate) fn waits(&self) -> WaitsToBeAsked {
+        self.waits.clone()
     }
 }
 
@@ -50,8 +77,10 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.waits_to_be_asked = false;
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let Self { body: Some(body), waits } = &mut *self else { return Poll::Ready(None) };
+        if !body.is_end_stream() {
+            waits.asked();
+        }
         let frame = std::task::ready!(Pin::new(body).poll_frame(context));
         if !matches!(frame, Some(Ok(_))) {
             self.body = None;
@@ -73,7 +102,7 @@ where
     B::Error: Send,
 {
     fn drop(&mut self) {
-        if self.is_end_stream() || self.waits_to_be_asked {
+        if self.is_end_stream() || self.waits.still() {
             return;
         }
         if let (Some(body), Ok(runtime)) = (self.body.take(), tokio::runtime::Handle::try_current()) {
@@ -148,11 +177,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_asks_for_an_empty_body() {
+        let headers = http::HeaderMap::from_iter([(
+            http::header::EXPECT,
+            http::HeaderValue::from_static("100-continue"),
+        )]);
+        let mut body = Lingering::new(http_body_util::Empty::new(), &headers);
+        assert!(std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.is_none());
+        assert!(body.waits().still());
+    }
+
+    #[tokio::test]
     async fn one_that_was_asked_for_is_read_on() {
         let (sender, mut body) = body(true);
+        let waits = body.waits();
+        assert!(waits.still());
         sender.send(Bytes::from_static(b"first")).await.unwrap();
         let first = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         assert_eq!(first.unwrap().unwrap().into_data().unwrap(), "first");
+        assert!(!waits.still());
         drop(body);
         for _ in 0..3 {
             sender.send(Bytes::from_static(b"rest")).await.unwrap();

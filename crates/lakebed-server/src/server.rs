@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -112,8 +113,15 @@ impl Server {
                 let router = router.clone();
                 let (parts, body) = request.into_parts();
                 let body = Lingering::new(body, &parts.headers);
+                let (waits, version) = (body.waits(), parts.version);
                 let request = hyper::Request::from_parts(parts, body);
-                async move { Ok::<_, Infallible>(router.answer(request).await) }
+                async move {
+                    let mut response = router.answer(request).await;
+                    if waits.still() && version <= Version::HTTP_11 {
+                        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);

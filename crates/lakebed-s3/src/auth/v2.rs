@@ -115,8 +115,8 @@ fn any_date(text: &str) -> Option<Timestamp> {
     if let Some(secs) = parse_http_date(text) {
         return Some(Timestamp::from_secs(secs));
     }
-    // With a zone in digits, as old clients write it.
-    let with_zone = text.strip_suffix("+0000").or_else(|| text.strip_suffix("-0000"));
+    // With a zone in digits, as old clients write it, or as clients in Go do (rclone with `v2_auth`).
+    let with_zone = ["+0000", "-0000", "UTC"].iter().find_map(|zone| text.strip_suffix(zone));
     match with_zone.and_then(|date| parse_http_date(&format!("{date}GMT"))) {
         Some(secs) => Some(Timestamp::from_secs(secs)),
         None => date_time::parse(text),
@@ -244,7 +244,12 @@ mod tests {
 
     #[test]
     fn dates_of_every_form_are_read() {
-        for text in ["Tue, 27 Mar 2007 19:36:42 +0000", "Tue, 27 Mar 2007 19:36:42 GMT", "20070327T193642Z"] {
+        for text in [
+            "Tue, 27 Mar 2007 19:36:42 +0000",
+            "Tue, 27 Mar 2007 19:36:42 GMT",
+            "Tue, 27 Mar 2007 19:36:42 UTC",
+            "20070327T193642Z",
+        ] {
             assert_eq!(any_date(text).map(Timestamp::secs), Some(1_175_024_202), "{text}");
         }
     }
