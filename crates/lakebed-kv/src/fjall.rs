@@ -249,7 +249,11 @@ impl Writer {
         for Request { transaction, answer } in group {
             match self.refusal(&transaction, &overlay) {
                 Err(error) => drop(answer.send(Err(error))),
-                Ok(Some(key)) => drop(answer.send(Ok(Outcome::Refused(key)))),
+                // Decided by what is on disk.
+                Ok(Some(key)) if overlay.is_empty() => drop(answer.send(Ok(Outcome::Refused(key)))),
+                // A refusal, too, shows what it was decided by: writes of this group, which readers do not see yet and
+                // a crash could take back.
+                Ok(Some(key)) => answers.push((answer, Outcome::Refused(key))),
                 Ok(None) => {
                     self.sequence += 1;
                     let version = Version(self.sequence);
@@ -260,7 +264,7 @@ impl Writer {
                         };
                         overlay.insert(key, state);
                     }
-                    answers.push((answer, version));
+                    answers.push((answer, Outcome::Done(version)));
                 }
             }
         }
@@ -274,10 +278,9 @@ impl Writer {
             tracing::error!(%why, "the key-value journal could not be written; the engine stops");
             *self.stopped.lock() = Some(why);
         }
-        for (answer, version) in answers {
-            // After a failed flush the disk may hold the batch or not.
-            let outcome = if result.is_ok() { Outcome::Done(version) } else { Outcome::Unknown };
-            let _ = answer.send(Ok(outcome));
+        for (answer, outcome) in answers {
+            // After a failed flush the disk may hold the batch or not. (Unknown is no lie of a refused one either.)
+            let _ = answer.send(Ok(if result.is_ok() { outcome } else { Outcome::Unknown }));
         }
     }
 

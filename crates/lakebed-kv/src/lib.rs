@@ -8,13 +8,14 @@
 //! - Reads are strongly consistent and durable: what a crash could take back is never shown.
 //! - [`Kv::scan`] is no snapshot; [`Kv::get_many`] is one consistent round trip.
 //!
-//! Engines: [`FjallKv`] (embedded, the default), [`MemKv`] (tests). Behaviour shared by all engines is
+//! Engines: [`FjallKv`] (embedded, the default), [`PostgresKv`] (many servers over one truth), [`MemKv`] (tests). Behaviour shared by all engines is
 //! proven by the [`conformance`] suite. What the keys mean is not known here.
 
 mod check;
 pub mod conformance;
 mod fjall;
 mod mem;
+mod postgres;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use bytes::Bytes;
 
 pub use crate::fjall::{FjallConfig, FjallKv};
 pub use crate::mem::MemKv;
+pub use crate::postgres::{Migrated, PostgresConfig, PostgresKv};
 
 /// A key, at most [`Limits::max_key_bytes`] long; keys are ordered by their bytes.
 pub type Key = Bytes;
