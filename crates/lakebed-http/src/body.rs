@@ -49,7 +49,11 @@ impl Body for InBody {
 }
 
 /// The body of an answer: small and whole, or an object's bytes as they come from the store.
-pub struct AnswerBody(Inner);
+pub struct AnswerBody {
+    content: Inner,
+    /// Dropped with the body: when it was sent, or will not be sent any further.
+    _with: Option<Box<dyn Send + Sync>>,
+}
 
 enum Inner {
     Whole(Option<Bytes>),
@@ -60,23 +64,34 @@ enum Inner {
 impl AnswerBody {
     /// Nothing.
     pub fn empty() -> Self {
-        Self(Inner::Whole(None))
+        Self::of(Inner::Whole(None))
     }
 
     /// These bytes.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self(Inner::Whole(if bytes.is_empty() { None } else { Some(bytes) }))
+        Self::of(Inner::Whole(if bytes.is_empty() { None } else { Some(bytes) }))
     }
 
     /// The bytes of a stream, `length` in all.
     pub fn stream(stream: ByteStream, length: u64) -> Self {
-        Self(Inner::Stream { stream, remaining: length })
+        Self::of(Inner::Stream { stream, remaining: length })
     }
 
     /// The bytes of a stream of which nobody knows yet how many there will be.
     pub fn open(stream: ByteStream) -> Self {
-        Self(Inner::Open(Some(stream)))
+        Self::of(Inner::Open(Some(stream)))
+    }
+
+    fn of(content: Inner) -> Self {
+        Self { content, _with: None }
+    }
+
+    /// Drops `what` together with the body, in place of what was to be dropped before: for who wants to know when an
+    /// answer ended.
+    #[must_use]
+    pub fn with(self, what: impl Send + Sync + 'static) -> Self {
+        Self { _with: Some(Box::new(what)), ..self }
     }
 }
 
@@ -88,7 +103,7 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
+        match &mut self.content {
             Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Inner::Open(open) => {
                 let Some(stream) = open else { return Poll::Ready(None) };
@@ -110,7 +125,7 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.content {
             Inner::Whole(bytes) => bytes.is_none(),
             Inner::Stream { remaining, .. } => *remaining == 0,
             Inner::Open(stream) => stream.is_none(),
@@ -118,7 +133,7 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match &self.0 {
+        SizeHint::with_exact(match &self.content {
             Inner::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
             Inner::Stream { remaining, .. } => *remaining,
             Inner::Open(_) => return SizeHint::default(),

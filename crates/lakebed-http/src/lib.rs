@@ -1,9 +1,12 @@
-//! What both doors need of HTTP: bodies that stream both ways ([`InBody`], [`AnswerBody`]) and dates.
+//! What both doors need of HTTP: bodies that stream both ways ([`InBody`], [`AnswerBody`]), dates, and a word to who
+//! counts and logs ([`Served`]).
 //!
 //! No protocol is known here: which headers, statuses and documents there are belongs to the doors.
 
 mod body;
 mod date;
+mod served;
 
 pub use body::{AnswerBody, BoxError, InBody, byte_stream};
 pub use date::{http_date, parse_http_date};
+pub use served::Served;

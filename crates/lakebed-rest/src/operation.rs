@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Method;
+use lakebed_http::Served;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -218,7 +219,14 @@ async fn admit<I>(call: &mut Call, access: &Access<I>, input: &I) -> Result<(), 
         return Ok(());
     }
     match authenticate::identify(&call.rest, &call.parts).await? {
-        Identity::Known(principal) => call.principal = Some(principal),
+        Identity::Known(principal) => {
+            Served::note(|served| {
+                if served.in_detail {
+                    served.user = Some(principal.user_id.clone());
+                }
+            });
+            call.principal = Some(principal);
+        }
         Identity::Anonymous if matches!(access, Access::AnonymousToo) => return Ok(()),
         Identity::Anonymous => return Err(RestError::unauthenticated()),
     }

@@ -8,7 +8,7 @@ use http_body::Body;
 use lakebed_auth::Auth;
 use lakebed_catalog::Catalog;
 use lakebed_core::Entropy;
-use lakebed_http::{AnswerBody, BoxError, InBody};
+use lakebed_http::{AnswerBody, BoxError, InBody, Served};
 
 use crate::call::Call;
 use crate::config::RestConfig;
@@ -108,7 +108,17 @@ impl Rest {
         let Some(found) = self.0.router.find(&parts.method, path) else {
             return RestError::not_found("invalid API endpoint").into_response();
         };
-        tracing::debug!(operation = found.operation.id, "request");
+        Served::note(|served| {
+            served.operation = Some(found.operation.id);
+            if served.in_detail {
+                let param = |wanted: &[&str]| {
+                    let found = found.params.iter().find(|(name, _)| wanted.contains(name));
+                    found.map(|(_, value)| value.clone())
+                };
+                served.repository = param(&["repository"]);
+                served.reference = param(&["branch", "ref", "tag", "sourceRef", "leftRef", "commitId"]);
+            }
+        });
         let call = Call {
             rest: self.clone(),
             params: found.params,

@@ -1,6 +1,7 @@
 //! What an operation is: its shape, its permissions, what it does - in this order, and none can be left out.
 
 use lakebed_auth::Permission;
+use lakebed_http::Served;
 
 use crate::call::Call;
 use crate::error::S3Error;
@@ -35,6 +36,16 @@ pub(crate) trait Operation: Sized + Send {
 
 /// Runs an operation the only way there is.
 pub(crate) async fn perform<O: Operation>(call: Call) -> Reply {
+    // Types are named as S3 names its operations.
+    let name = std::any::type_name::<O>().rsplit("::").next();
+    Served::note(|served| {
+        served.operation = name;
+        if served.in_detail {
+            served.user = Some(call.principal.user_id.clone());
+            served.repository = call.place.bucket().map(str::to_owned);
+            served.reference = call.place.key().map(|key| key.reference().to_owned());
+        }
+    });
     let operation = O::parse(&call)?;
     match operation.needs(&call)? {
         Needs::All(permissions) => call.authorize(&permissions).await?,

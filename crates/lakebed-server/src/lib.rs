@@ -2,11 +2,13 @@
 //!
 //! [`Server::bind`] takes the port, [`Server::run`] serves until told to stop, then lets the requests in flight finish.
 
+mod audit;
 mod linger;
 mod metrics;
 mod page;
 mod router;
 mod server;
 
+pub use metrics::Metrics;
 pub use router::{Doors, Router};
 pub use server::{Server, ServerConfig, ServerError};

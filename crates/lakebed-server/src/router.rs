@@ -1,8 +1,7 @@
 //! Which door a request goes through: S3 by host or signature, REST under `/api/v1`, the rest is the server's own.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -11,9 +10,10 @@ use lakebed_auth::Auth;
 use lakebed_rest::Rest;
 use lakebed_s3::S3;
 
+use crate::audit::Audit;
 use crate::metrics::{Door, Metrics};
 use crate::page;
-use lakebed_http::{AnswerBody, BoxError};
+use lakebed_http::{AnswerBody, BoxError, Served};
 
 /// What requests are handed to.
 pub struct Doors {
@@ -35,9 +35,13 @@ struct Inner {
 }
 
 impl Router {
-    /// A router to these doors.
-    pub fn new(doors: Doors) -> Self {
-        Self(Arc::new(Inner { doors, metrics: Metrics::default() }))
+    /// A router to these doors, which counts what goes through them.
+    pub fn new(doors: Doors, metrics: Metrics) -> Self {
+        Self(Arc::new(Inner { doors, metrics }))
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Answers one request.
@@ -47,20 +51,26 @@ impl Router {
         B::Error: Into<BoxError>,
     {
         let inner = &self.0;
-        let begun = Instant::now();
-        inner.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let (door, response) = if inner.doors.s3.wants(&parts) {
-            (Door::S3, inner.doors.s3.handle(Request::from_parts(parts, body)).await)
+        let door = if inner.doors.s3.wants(&parts) {
+            Door::S3
         } else if path == "/api/v1" || path.starts_with("/api/v1/") {
-            (Door::Rest, inner.doors.rest.handle(Request::from_parts(parts, body)).await)
+            Door::Rest
         } else {
-            (Door::Other, self.own(&parts).await)
+            return self.own(&parts).await;
         };
-        inner.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
-        inner.metrics.count(door, response.status(), begun.elapsed());
-        response
+        let counted = inner.metrics.begin(door);
+        let audit = Audit::of(door, &parts);
+        let request = Request::from_parts(parts, body);
+        let (response, served) = match door {
+            Door::S3 => Served::observe(audit.is_wanted(), pin!(inner.doors.s3.handle(request))).await,
+            Door::Rest => Served::observe(audit.is_wanted(), pin!(inner.doors.rest.handle(request))).await,
+        };
+        audit.record(&served, &response, counted.took());
+        let operation = served.operation.unwrap_or("unknown");
+        let answering = counted.answered(&audit.method, response.status(), operation);
+        response.map(|body| body.with(answering))
     }
 
     /// What belongs to no door.
@@ -77,9 +87,13 @@ impl Router {
                     )
                 }
             },
-            "/metrics" => {
-                text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.0.metrics.render())
-            }
+            "/metrics" => match self.0.metrics.render() {
+                Ok(metrics) => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
+                Err(error) => {
+                    tracing::error!(%error, "metrics");
+                    text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "the metrics cannot be shown")
+                }
+            },
             "/" if matches!(parts.method, Method::GET | Method::HEAD) => {
                 let host = parts
                     .headers

@@ -98,8 +98,8 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
                 () = &mut stop => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, or the client was gone already: a pause keeps this from spinning.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -114,7 +114,8 @@ impl Server {
                 let (parts, body) = request.into_parts();
                 let body = Lingering::new(body, &parts.headers);
                 let (waits, version) = (body.waits(), parts.version);
-                let request = hyper::Request::from_parts(parts, body);
+                let mut request = hyper::Request::from_parts(parts, body);
+                request.extensions_mut().insert(peer);
                 async move {
                     let mut response = router.answer(request).await;
                     if waits.still() && version <= Version::HTTP_11 {
@@ -125,7 +126,9 @@ impl Server {
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
+            let counted = self.router.metrics().connection();
             tokio::spawn(async move {
+                let _counted = counted;
                 // A connection that breaks is the client's affair.
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "connection");

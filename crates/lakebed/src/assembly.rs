@@ -11,7 +11,7 @@ use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv};
 use lakebed_rest::{Rest, RestConfig};
 use lakebed_s3::S3;
-use lakebed_server::{Doors, Router, Server, ServerConfig};
+use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig};
 
 use crate::Failure;
 use crate::config::{Blockstore, Database, Settings};
@@ -41,6 +41,7 @@ pub(crate) fn create_directory(path: &Path) -> std::io::Result<()> {
 pub(crate) struct Lake {
     kv: Arc<dyn Kv>,
     blocks: Arc<dyn BlockStore>,
+    metrics: Metrics,
     pub(crate) catalog: Catalog,
     pub(crate) auth: Auth,
 }
@@ -48,6 +49,7 @@ pub(crate) struct Lake {
 impl Lake {
     /// Opens the engines, replaying what a crash left.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let metrics = Metrics::new()?;
         let kv: Arc<dyn Kv> = match &settings.database {
             Database::Local(path) => {
                 create_directory(path).map_err(|error| {
@@ -70,6 +72,8 @@ impl Lake {
             Blockstore::S3(config) => Arc::new(S3Store::open(config.as_ref().clone()).await),
             Blockstore::Mem => Arc::new(MemStore::new()),
         };
+        let kv = metrics.kv(settings.database.kind(), kv);
+        let blocks = metrics.blocks(blocks)?;
         let catalog = Catalog::new(CatalogConfig {
             kv: kv.clone(),
             blocks: blocks.clone(),
@@ -86,7 +90,7 @@ impl Lake {
             secret_key: settings.secret_key.clone(),
             login_duration_secs: settings.login_secs,
         });
-        Ok(Self { kv, blocks, catalog, auth })
+        Ok(Self { kv, blocks, metrics, catalog, auth })
     }
 
     /// Makes the configured administrator, unless there is one. True if it was made now.
@@ -118,11 +122,12 @@ impl Lake {
         rest.presign_life = settings.presign.life;
         rest.storage.pre_sign_support_ui &= settings.presign.in_ui;
         let entropy = Arc::new(SystemEntropy);
-        let router = Router::new(Doors {
+        let doors = Doors {
             s3: S3::new(self.catalog.clone(), self.auth.clone(), settings.gateway.clone(), entropy.clone()),
             rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, entropy),
             auth: self.auth.clone(),
-        });
+        };
+        let router = Router::new(doors, self.metrics.clone());
         let config =
             ServerConfig { listen_address: settings.listen_address.clone(), ..ServerConfig::default() };
         let server = Server::bind(config, router).await?;

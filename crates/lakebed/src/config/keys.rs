@@ -39,7 +39,7 @@ keys! {
     "ui.enabled" Bool ignored;
     "logging.format" Text used;
     "logging.level" Text used;
-    "logging.audit_log_level" Text ignored;
+    "logging.audit_log_level" Text used;
     "logging.output" List used;
     "logging.file_max_size_mb" Int ignored;
     "logging.files_keep" Int ignored;

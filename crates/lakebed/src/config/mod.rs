@@ -45,6 +45,16 @@ pub(crate) enum Database {
     Mem,
 }
 
+impl Database {
+    /// As `database.type` calls it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::Mem => "mem",
+        }
+    }
+}
+
 /// The administrator made at the first start.
 #[derive(Clone)]
 pub(crate) struct Installation {
@@ -56,6 +66,8 @@ pub(crate) struct Installation {
 pub(crate) struct Settings {
     pub(crate) listen_address: String,
     pub(crate) log_level: String,
+    /// Records of requests are shown if this level is.
+    pub(crate) audit_log_level: String,
     pub(crate) log_json: bool,
     pub(crate) log_outputs: Vec<String>,
     pub(crate) database: Database,
@@ -157,6 +169,7 @@ impl Settings {
         Ok(Self {
             listen_address: values.text("listen_address").unwrap_or("0.0.0.0:8000").to_owned(),
             log_level: values.text("logging.level").unwrap_or("INFO").to_lowercase(),
+            audit_log_level: values.text("logging.audit_log_level").unwrap_or("DEBUG").to_lowercase(),
             log_json: values.text("logging.format").is_some_and(|format| format.eq_ignore_ascii_case("json")),
             log_outputs: if outputs.is_empty() { vec!["-".to_owned()] } else { outputs },
             database,

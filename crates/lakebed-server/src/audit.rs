@@ -1,0 +1,84 @@
+//! The audit log: one record for each request of a door (`operations.md` §3.3).
+//!
+//! Records are events of the target `audit`; at which level they are shown is the binary's affair
+//! (`logging.audit_log_level`). Query strings are not in them: presigned requests carry signatures there.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderName, Method, Response, header};
+use http_body::Body;
+use lakebed_http::{AnswerBody, Served};
+
+use crate::metrics::Door;
+
+/// What of a request goes into its record.
+pub(crate) struct Audit {
+    door: Door,
+    pub(crate) method: Method,
+    /// Only if records are wanted at all.
+    request: Option<Asked>,
+}
+
+struct Asked {
+    path: String,
+    host: String,
+    client: String,
+    source_ip: String,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const S3_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+
+fn text(parts: &Parts, name: &HeaderName) -> String {
+    parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+impl Audit {
+    pub(crate) fn of(door: Door, parts: &Parts) -> Self {
+        let wanted = tracing::enabled!(target: "audit", tracing::Level::INFO);
+        let request = wanted.then(|| Asked {
+            path: parts.uri.path().to_owned(),
+            host: text(parts, &header::HOST),
+            client: text(parts, &header::USER_AGENT),
+            source_ip: parts.extensions.get::<SocketAddr>().map(ToString::to_string).unwrap_or_default(),
+        });
+        Self { door, method: parts.method.clone(), request }
+    }
+
+    /// Whether a record will be written.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// Writes the record of a request that was answered.
+    pub(crate) fn record(&self, served: &Served, response: &Response<AnswerBody>, took: Duration) {
+        let Some(asked) = &self.request else { return };
+        let (service, id) = match self.door {
+            Door::S3 => ("s3_gateway", S3_REQUEST_ID),
+            Door::Rest => ("rest_api", REQUEST_ID),
+        };
+        let id = response.headers().get(id).and_then(|id| id.to_str().ok()).unwrap_or_default();
+        tracing::info!(
+            target: "audit",
+            log_audit = true,
+            service_name = service,
+            operation_id = served.operation.unwrap_or_default(),
+            method = self.method.as_str(),
+            path = asked.path,
+            host = asked.host,
+            client = asked.client,
+            source_ip = asked.source_ip,
+            user = served.user.as_deref().unwrap_or_default(),
+            repository = served.repository.as_deref().unwrap_or_default(),
+            r#ref = served.reference.as_deref().unwrap_or_default(),
+            request_id = id,
+            status_code = response.status().as_u16(),
+            sent_bytes = response.body().size_hint().exact(),
+            took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            took_str = ?took,
+            "HTTP call ended"
+        );
+    }
+}

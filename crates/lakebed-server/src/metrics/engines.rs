@@ -1,0 +1,308 @@
+//! Calls of the key-value engine and of the object store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lakebed_blocks::{
+    BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
+    StoreInfo, Stored, StoredPart,
+};
+use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use super::{Held, durations, register};
+
+/// What is counted of engines.
+pub(super) struct Engines {
+    kv: HistogramVec,
+    kv_failures: IntCounterVec,
+    kv_refused: IntCounterVec,
+    registry: Registry,
+    blocks_open: IntGaugeVec,
+}
+
+impl Engines {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let labels = &["operation", "type"];
+        let kv = HistogramVec::new(
+            durations("kv_request_duration_seconds", "Calls of the key-value engine."),
+            labels,
+        )?;
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            register(registry, &counter)?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let kv_failures = counter("kv_request_failures_total", "Calls of the key-value engine that failed.")?;
+        let kv_refused = counter(
+            "lakebed_kv_not_done_total",
+            "Transactions that were refused by a check, or whose outcome is unknown.",
+        )?;
+        let blocks_open = IntGaugeVec::new(
+            Opts::new("blockstore_concurrent_operations", "Calls of the object store at work."),
+            &["operation", "blockstore_type"],
+        )?;
+        register(registry, &kv)?;
+        register(registry, &blocks_open)?;
+        Ok(Self { kv, kv_failures, kv_refused, registry: registry.clone(), blocks_open })
+    }
+
+    pub(super) fn kv(&self, kind: &'static str, kv: Arc<dyn Kv>) -> Arc<dyn Kv> {
+        let call = |operation: &str| Call {
+            took: self.kv.with_label_values(&[operation, kind]),
+            failed: self.kv_failures.with_label_values(&[operation, kind]),
+        };
+        Arc::new(CountedKv {
+            get: call("get"),
+            get_many: call("batch_get"),
+            scan: call("scan"),
+            transact: call("transact"),
+            refused: self.kv_refused.with_label_values(&["refused", kind]),
+            unknown: self.kv_refused.with_label_values(&["unknown", kind]),
+            inner: kv,
+        })
+    }
+
+    pub(super) fn blocks(
+        &self,
+        blocks: Arc<dyn BlockStore>,
+    ) -> Result<Arc<dyn BlockStore>, prometheus::Error> {
+        let kind = blocks.info().kind;
+        let took = HistogramVec::new(
+            durations(&format!("{kind}_operation_duration_seconds"), "Calls of the object store."),
+            &["operation", "error"],
+        )?;
+        register(&self.registry, &took)?;
+        let operation = |name: &str| Operation {
+            well: took.with_label_values(&[name, "false"]),
+            badly: took.with_label_values(&[name, "true"]),
+            open: self.blocks_open.with_label_values(&[name, kind]),
+        };
+        Ok(Arc::new(CountedBlocks {
+            put: operation("put"),
+            get: operation("get"),
+            head: operation("head"),
+            delete: operation("delete"),
+            copy: operation("copy"),
+            list: operation("list"),
+            multipart: operation("multipart"),
+            part: operation("upload_part"),
+            presign: operation("presign"),
+            inner: blocks,
+        }))
+    }
+}
+
+/// One of an engine's calls.
+struct Call {
+    took: Histogram,
+    failed: IntCounter,
+}
+
+impl Call {
+    async fn count<T>(&self, call: impl Future<Output = Result<T, KvError>>) -> Result<T, KvError> {
+        let begun = Instant::now();
+        let result = call.await;
+        self.took.observe(begun.elapsed().as_secs_f64());
+        if result.is_err() {
+            self.failed.inc();
+        }
+        result
+    }
+}
+
+struct CountedKv {
+    inner: Arc<dyn Kv>,
+    get: Call,
+    get_many: Call,
+    scan: Call,
+    transact: Call,
+    refused: IntCounter,
+    unknown: IntCounter,
+}
+
+#[async_trait]
+impl Kv for CountedKv {
+    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
+        self.get.count(self.inner.get(key)).await
+    }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
+        self.get_many.count(self.inner.get_many(keys)).await
+    }
+    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
+        self.scan.count(self.inner.scan(range, limit)).await
+    }
+    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
+        let outcome = self.transact.count(self.inner.transact(transaction)).await?;
+        match outcome {
+            Outcome::Done(_) => {}
+            Outcome::Refused(_) => self.refused.inc(),
+            Outcome::Unknown => self.unknown.inc(),
+        }
+        Ok(outcome)
+    }
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+    async fn close(&self) -> Result<(), KvError> {
+        self.inner.close().await
+    }
+}
+
+/// One of a store's calls.
+struct Operation {
+    well: Histogram,
+    badly: Histogram,
+    open: IntGauge,
+}
+
+impl Operation {
+    async fn count<T>(&self, call: impl Future<Output = Result<T, BlockError>>) -> Result<T, BlockError> {
+        self.count_by(call, |result| result.as_ref().err().is_some_and(is_failure)).await
+    }
+
+    async fn count_by<T>(&self, call: impl Future<Output = T>, failed: impl Fn(&T) -> bool) -> T {
+        let _open = Held::up(self.open.clone());
+        let begun = Instant::now();
+        let result = call.await;
+        let by = if failed(&result) { &self.badly } else { &self.well };
+        by.observe(begun.elapsed().as_secs_f64());
+        result
+    }
+}
+
+/// Whether an error is the store's fault: not that something is not there, or is, or that a client hung up.
+fn is_failure(error: &BlockError) -> bool {
+    !matches!(
+        error,
+        BlockError::NotFound(_)
+            | BlockError::OutOfRange(_)
+            | BlockError::Exists(_)
+            | BlockError::NoSuchUpload(_)
+            | BlockError::Refused { .. }
+            | BlockError::Unsupported(_)
+            | BlockError::Body(_)
+    )
+}
+
+struct CountedBlocks {
+    inner: Arc<dyn BlockStore>,
+    put: Operation,
+    get: Operation,
+    head: Operation,
+    delete: Operation,
+    copy: Operation,
+    list: Operation,
+    multipart: Operation,
+    part: Operation,
+    presign: Operation,
+}
+
+#[async_trait]
+impl BlockStore for CountedBlocks {
+    fn info(&self) -> StoreInfo {
+        self.inner.info()
+    }
+    async fn put(
+        &self,
+        address: &BlockAddress,
+        body: ByteStream,
+        options: PutOptions,
+    ) -> Result<Stored, BlockError> {
+        self.put.count(self.inner.put(address, body, options)).await
+    }
+    async fn put_bytes(
+        &self,
+        address: &BlockAddress,
+        bytes: Bytes,
+        options: PutOptions,
+    ) -> Result<(), BlockError> {
+        self.put.count(self.inner.put_bytes(address, bytes, options)).await
+    }
+    /// Until the first byte may be read.
+    async fn get(&self, address: &BlockAddress, range: Option<ByteRange>) -> Result<ByteStream, BlockError> {
+        self.get.count(self.inner.get(address, range)).await
+    }
+    async fn get_bytes(&self, address: &BlockAddress, limit: usize) -> Result<Bytes, BlockError> {
+        self.get.count(self.inner.get_bytes(address, limit)).await
+    }
+    async fn head(&self, address: &BlockAddress) -> Result<BlockInfo, BlockError> {
+        self.head.count(self.inner.head(address)).await
+    }
+    async fn delete(&self, addresses: &[BlockAddress]) -> Vec<Result<(), BlockError>> {
+        let failed = |results: &Vec<Result<(), BlockError>>| {
+            results.iter().any(|result| result.as_ref().err().is_some_and(is_failure))
+        };
+        self.delete.count_by(self.inner.delete(addresses), failed).await
+    }
+    async fn copy(&self, from: &BlockAddress, to: &BlockAddress) -> Result<(), BlockError> {
+        self.copy.count(self.inner.copy(from, to)).await
+    }
+    async fn list(
+        &self,
+        prefix: &BlockAddress,
+        start_after: Option<&BlockAddress>,
+        limit: usize,
+    ) -> Result<Vec<BlockInfo>, BlockError> {
+        self.list.count(self.inner.list(prefix, start_after, limit)).await
+    }
+    async fn create_multipart(&self, address: &BlockAddress) -> Result<String, BlockError> {
+        self.multipart.count(self.inner.create_multipart(address)).await
+    }
+    async fn put_part(
+        &self,
+        address: &BlockAddress,
+        upload: &str,
+        number: u32,
+        body: ByteStream,
+        size: Option<u64>,
+    ) -> Result<(Stored, String), BlockError> {
+        self.part.count(self.inner.put_part(address, upload, number, body, size)).await
+    }
+    async fn copy_part(
+        &self,
+        from: &BlockAddress,
+        range: ByteRange,
+        address: &BlockAddress,
+        upload: &str,
+        number: u32,
+    ) -> Result<String, BlockError> {
+        self.part.count(self.inner.copy_part(from, range, address, upload, number)).await
+    }
+    async fn complete_multipart(
+        &self,
+        address: &BlockAddress,
+        upload: &str,
+        parts: &[StoredPart],
+    ) -> Result<(), BlockError> {
+        self.multipart.count(self.inner.complete_multipart(address, upload, parts)).await
+    }
+    async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError> {
+        self.multipart.count(self.inner.abort_multipart(address, upload)).await
+    }
+    async fn presign_get(
+        &self,
+        address: &BlockAddress,
+        wanted: &PresignedGet,
+        life: Duration,
+    ) -> Result<String, BlockError> {
+        self.presign.count(self.inner.presign_get(address, wanted, life)).await
+    }
+    async fn presign_put(&self, address: &BlockAddress, life: Duration) -> Result<String, BlockError> {
+        self.presign.count(self.inner.presign_put(address, life)).await
+    }
+    async fn presign_part(
+        &self,
+        address: &BlockAddress,
+        upload: &str,
+        number: u32,
+        life: Duration,
+    ) -> Result<String, BlockError> {
+        self.presign.count(self.inner.presign_part(address, upload, number, life)).await
+    }
+    async fn close(&self) -> Result<(), BlockError> {
+        self.inner.close().await
+    }
+}
