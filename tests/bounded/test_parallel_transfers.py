@@ -13,7 +13,9 @@ import threading
 import xml.etree.ElementTree as ET
 import zlib
 
+import pytest
 from doors import Door
+from lakebed_server import Server
 from sigv4 import STREAMING, UNSIGNED, query_string
 
 FULL = os.environ.get("LAKEBED_BOUNDED") == "full"
@@ -86,6 +88,13 @@ def download(server, at, part, count, begun):
     connection.close()
 
 
+@pytest.fixture
+def server(tmp_path):
+    """A server of its own: its memory is that of these transfers alone."""
+    with Server(tmp_path / "lake") as running:
+        yield running
+
+
 def test_64_transfers_at_once(server, repo, tmp_path):
     size, count = sizes(tmp_path)
     parts = [memoryview(random.Random(n).randbytes(size)) for n in range(len(FRAMINGS))]
@@ -107,6 +116,7 @@ def test_64_transfers_at_once(server, repo, tmp_path):
     remembers("uploading")
     all_at_once(lambda n, begun: download(server, f"{repo}/main/{n:02}", parts[framing(n)], count, begun))
     remembers("downloading")
+
     # Both at the same time: half of the objects are read while the other half is written anew.
     def both(n, begun):
         if n % 2:
