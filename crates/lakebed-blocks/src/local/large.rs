@@ -74,10 +74,11 @@ pub(crate) async fn write(
 ) -> Result<Stored, BlockError> {
     let (tree, flusher) = (tree.clone(), flusher.clone());
     let mut gathered = held;
-    // What is being written, and the memory that comes back from it.
-    let mut job = tokio::task::spawn_blocking(move || {
-        Writing::create(tree, path).map(|writing| (writing, BytesMut::with_capacity(WRITE_PIECE)))
-    });
+    // What is being written, and the memory that comes back from it. It is taken here: an allocator that gives every
+    // thread memory of its own (ours does) would keep some for each of the pool's threads.
+    let memory = BytesMut::with_capacity(WRITE_PIECE);
+    let mut job =
+        tokio::task::spawn_blocking(move || Writing::create(tree, path).map(|writing| (writing, memory)));
     while let Some(chunk) = body.next().await {
         let mut chunk = match chunk {
             Ok(chunk) => chunk,

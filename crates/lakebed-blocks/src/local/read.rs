@@ -1,8 +1,9 @@
 //! Reads of large objects, piece by piece.
 //!
 //! Memory is bounded, and the reader's pace sets ours: one piece is read ahead of it. No thread waits for a reader. A slow
-//! client would otherwise keep one of those that every other operation needs, too. A piece's memory is used again once
-//! its reader is done with it: it is given back by other threads than took it, and the allocator would keep a lot of it.
+//! client would otherwise keep one of those that every other operation needs, too. A piece's memory is taken by
+//! the thread that serves the client, and used again once the reader is done with it: an allocator that gives every thread
+//! memory of its own (ours does) would keep some for each of the pool's threads.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -38,7 +39,7 @@ impl Reading {
             return;
         }
         self.range.start += length;
-        let (file, mut piece) = (self.file.clone(), self.memory());
+        let (file, mut piece) = (self.file.clone(), self.memory(length as usize));
         self.ahead = Some(tokio::task::spawn_blocking(move || {
             piece.resize(length as usize, 0);
             file.read_exact_at(&mut piece, start)?;
@@ -46,8 +47,8 @@ impl Reading {
         }));
     }
 
-    /// The memory of a piece that the reader is done with, or none yet.
-    fn memory(&mut self) -> BytesMut {
+    /// The memory of a piece that the reader is done with, or new memory for this many bytes.
+    fn memory(&mut self, length: usize) -> BytesMut {
         for _ in 0..self.spent.len() {
             match self.spent.pop_front().map(Bytes::try_into_mut) {
                 Some(Ok(memory)) => return memory,
@@ -56,7 +57,7 @@ impl Reading {
             }
         }
         self.spent.truncate(MOST_SPENT - 1);
-        BytesMut::new()
+        BytesMut::with_capacity(length)
     }
 
     /// The next piece; `None` at the end, and after an error.
