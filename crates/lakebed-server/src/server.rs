@@ -85,8 +85,8 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
-            .max_buf_size(256 << 10)
-            .pipeline_flush(true);
+            .max_buf_size(256 << 10);
+        // Not `pipeline_flush`: with it, a body is copied into memory as fast as it can be read, however slow the client.
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
         tokio::pin!(stop);
         loop {

@@ -1,27 +1,67 @@
 //! Bodies that are synced by themselves, and parts that become one object.
+//!
+//! A body is written piece by piece, each as a job of its own: no thread waits for a client, whose pace would otherwise be
+//! that of everybody who needs a thread. While one piece is written the next one is gathered; both keep their memory.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures::StreamExt;
 use md5::{Digest, Md5};
-use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
 use super::flush::Flusher;
 use super::tree::Tree;
-use super::{io_error, lost};
+use super::{blocking, io_error, lost};
 use crate::{BlockError, ByteStream, Stored, StoredPart};
 
 /// Small chunks are gathered to this before they are written.
-const WRITE_PIECE: usize = 512 << 10;
+const WRITE_PIECE: usize = 256 << 10;
 
-/// What the body's side tells the writing thread.
-enum Piece {
-    Bytes(Bytes),
-    /// The body ended well. Without this word the file is removed: the body failed, or its reader went away.
-    End,
+const WHAT: &str = "write an object";
+
+/// A file that is being written. Dropped before its end, the file is gone: the body failed, or its reader went away.
+struct Writing {
+    tree: Arc<Tree>,
+    path: String,
+    file: File,
+    md5: Md5,
+    size: u64,
+    whole: bool,
+}
+
+impl Writing {
+    fn create(tree: Arc<Tree>, path: String) -> io::Result<Self> {
+        let file = tree.create(&path)?;
+        Ok(Self { tree, path, file, md5: Md5::new(), size: 0, whole: false })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.md5.update(bytes);
+        self.file.write_all(bytes)?;
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Syncs the file. The content is durable before the file gets its name.
+    fn finish(mut self, flusher: &dyn Flusher) -> io::Result<Stored> {
+        flusher.sync_data(&self.file)?;
+        self.whole = true;
+        Ok(Stored { size: self.size, md5: std::mem::take(&mut self.md5).finalize().into() })
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if self.whole {
+            return;
+        }
+        if let Err(error) = self.tree.unlink(&self.path) {
+            tracing::warn!(%error, path = self.path, "what a broken upload left could not be removed");
+        }
+    }
 }
 
 /// Streams a body into a new file, with its MD5, and syncs the file. On any failure the file is gone.
@@ -32,74 +72,48 @@ pub(crate) async fn write(
     held: BytesMut,
     mut body: ByteStream,
 ) -> Result<Stored, BlockError> {
-    let what = "write an object";
-    let (pieces, received) = mpsc::channel::<Piece>(2);
     let (tree, flusher) = (tree.clone(), flusher.clone());
-    let writer = tokio::task::spawn_blocking(move || receive(&tree, &*flusher, &path, received));
     let mut gathered = held;
-    let sent = async {
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk?;
-            if gathered.is_empty() && chunk.len() >= WRITE_PIECE {
-                if pieces.send(Piece::Bytes(chunk)).await.is_err() {
-                    return Ok(());
-                }
-                continue;
+    // What is being written, and the memory that comes back from it. It is taken here: an allocator that gives every
+    // thread memory of its own (ours does) would keep some for each of the pool's threads.
+    let memory = BytesMut::with_capacity(WRITE_PIECE);
+    let mut job =
+        tokio::task::spawn_blocking(move || Writing::create(tree, path).map(|writing| (writing, memory)));
+    while let Some(chunk) = body.next().await {
+        let mut chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(broken) => {
+                // The file is gone when the client hears of it.
+                drop(job.await);
+                return Err(broken.into());
             }
-            gathered.extend_from_slice(&chunk);
-            if gathered.len() >= WRITE_PIECE {
-                let full = std::mem::take(&mut gathered).freeze();
-                if pieces.send(Piece::Bytes(full)).await.is_err() {
-                    return Ok(());
-                }
+        };
+        loop {
+            // Never beyond a piece, so that its memory does not grow.
+            let room = WRITE_PIECE.saturating_sub(gathered.len()).min(chunk.len());
+            gathered.extend_from_slice(&chunk.split_to(room));
+            if gathered.len() < WRITE_PIECE {
+                break;
             }
+            let (mut writing, memory) = done(job.await)?;
+            let mut piece = std::mem::replace(&mut gathered, memory);
+            job = tokio::task::spawn_blocking(move || {
+                writing.write(&piece)?;
+                piece.clear();
+                Ok((writing, piece))
+            });
         }
-        if !gathered.is_empty() {
-            let _ = pieces.send(Piece::Bytes(gathered.freeze())).await;
-        }
-        let _ = pieces.send(Piece::End).await;
-        Ok::<(), BlockError>(())
     }
-    .await;
-    drop(pieces);
-    let written = writer.await.map_err(|_| lost(what))?;
-    sent?;
-    written.map_err(io_error(what))
+    let (mut writing, _) = done(job.await)?;
+    blocking(WHAT, move || {
+        writing.write(&gathered).and_then(|()| writing.finish(&*flusher)).map_err(io_error(WHAT))
+    })
+    .await
 }
 
-fn receive(
-    tree: &Tree,
-    flusher: &dyn Flusher,
-    path: &str,
-    mut pieces: mpsc::Receiver<Piece>,
-) -> io::Result<Stored> {
-    let mut file = tree.create(path)?;
-    let mut stored = || -> io::Result<Option<Stored>> {
-        let (mut md5, mut size) = (Md5::new(), 0);
-        while let Some(piece) = pieces.blocking_recv() {
-            match piece {
-                Piece::Bytes(bytes) => {
-                    md5.update(&bytes);
-                    file.write_all(&bytes)?;
-                    size += bytes.len() as u64;
-                }
-                Piece::End => {
-                    // The content is durable before the file gets its name.
-                    flusher.sync_data(&file)?;
-                    return Ok(Some(Stored { size, md5: md5.finalize().into() }));
-                }
-            }
-        }
-        Ok(None)
-    };
-    match stored() {
-        Ok(Some(stored)) => Ok(stored),
-        broken => {
-            tree.unlink(path)?;
-            broken?;
-            Err(io::Error::other("the body broke off"))
-        }
-    }
+/// What a job on the pool came to.
+fn done<T>(job: Result<io::Result<T>, JoinError>) -> Result<T, BlockError> {
+    job.map_err(|_| lost(WHAT))?.map_err(io_error(WHAT))
 }
 
 /// Joins the parts of an upload into the first one's file and syncs it; answers its path. May be begun again after a

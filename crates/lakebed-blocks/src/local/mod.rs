@@ -8,6 +8,7 @@ mod flush;
 mod large;
 mod log;
 mod place;
+mod read;
 mod tree;
 mod uploads;
 mod walk;
@@ -23,7 +24,6 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use lakebed_core::{Entropy, SystemEntropy};
 use md5::{Digest, Md5};
-use tokio::sync::mpsc;
 
 use self::external::External;
 pub use self::external::LocalImport;
@@ -35,15 +35,12 @@ use self::uploads::Uploads;
 use self::walk::{Leave, Walks};
 use crate::address::{RESERVED, check_segments, segments};
 use crate::{
-    BlockAddress, BlockError, BlockInfo, BlockStore, BodyError, ByteRange, ByteStream, PutOptions, StoreInfo,
-    Stored, StoredPart, body_from_bytes,
+    BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PutOptions, StoreInfo, Stored,
+    StoredPart, body_from_bytes,
 };
 
 /// Reads up to this are done at once, in place: the file is most likely in the page cache.
 const READ_AT_ONCE: u64 = 128 << 10;
-
-/// Larger reads go piece by piece.
-const READ_PIECE: u64 = 512 << 10;
 
 /// The store on a local file system. One process at a time may have a root open.
 pub struct LocalStore {
@@ -323,29 +320,7 @@ impl BlockStore for LocalStore {
             file.read_exact_at(&mut bytes, range.start).map_err(io_error("read an object"))?;
             return Ok(body_from_bytes(bytes.into()));
         }
-        // One piece ahead of the reader: memory is bounded, and the client's pace sets ours.
-        let (pieces, mut read) = mpsc::channel::<Result<Bytes, BodyError>>(1);
-        tokio::task::spawn_blocking(move || {
-            let mut at = range.start;
-            while at < range.end {
-                let mut piece = vec![0; (range.end - at).min(READ_PIECE) as usize];
-                let piece = match file.read_exact_at(&mut piece, at) {
-                    Ok(()) => Ok(Bytes::from(piece)),
-                    Err(source) => {
-                        Err(BodyError::Store(Box::new(BlockError::Io { what: "read an object", source })))
-                    }
-                };
-                at += READ_PIECE;
-                if piece.is_err() {
-                    at = range.end;
-                }
-                // The reader went away: so do we.
-                if pieces.blocking_send(piece).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Box::pin(futures::stream::poll_fn(move |context| read.poll_recv(context))))
+        Ok(read::pieces(file, range))
     }
 
     async fn get_bytes(&self, address: &BlockAddress, limit: usize) -> Result<Bytes, BlockError> {
