@@ -80,12 +80,13 @@ impl Server {
         let connections = Arc::new(Semaphore::new(self.config.most_connections));
         let graceful = GracefulShutdown::new();
         let mut builder = auto::Builder::new(TokioExecutor::new());
+        // Answers are not held back for pipelined requests: the 400 to a request that cannot be read would be held for
+        // ever, since what follows it in the buffer is never read.
         builder
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
-            .max_buf_size(256 << 10)
-            .pipeline_flush(true);
+            .max_buf_size(256 << 10);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
         tokio::pin!(stop);
         loop {
