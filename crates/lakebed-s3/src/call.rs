@@ -5,15 +5,19 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use lakebed_auth::{Permission, Principal};
-use lakebed_catalog::{Catalog, CatalogError, ErrorKind};
-use lakebed_core::{BranchId, ObjectPath, PathError, RefExpr, RepositoryId};
+use lakebed_catalog::{Catalog, CatalogError, ErrorKind, Repository};
+use lakebed_core::{BranchId, CommitId, ObjectPath, PathError, RefExpr, RepositoryId};
 use lakebed_http::InBody;
 
 use crate::S3;
+use crate::bucket::Key;
 use crate::error::{Code, S3Error};
 use crate::payload::Payload;
-use crate::place::{Key, Place};
+use crate::place::Place;
 use crate::query::Query;
+
+/// Names the commit to read.
+const REF_AT: &str = "x-lakefs-ref-at";
 
 /// An authenticated request.
 pub(crate) struct Call {
@@ -22,6 +26,8 @@ pub(crate) struct Call {
     pub place: Place,
     pub query: Query,
     pub principal: Arc<Principal>,
+    /// The key that signed.
+    pub access_key: String,
     /// How the signature covers the body.
     pub payload: Payload,
     /// The body, until it is taken.
@@ -46,7 +52,7 @@ impl Call {
 
     /// The bucket as a repository. A name that no repository can have does not exist.
     pub(crate) fn repository(&self) -> Result<RepositoryId, S3Error> {
-        repository(self.place.bucket().unwrap_or_default())
+        repository(self.place.repository())
     }
 
     /// The key; operations on objects are only chosen when there is one.
@@ -57,6 +63,21 @@ impl Call {
     /// The ref a read names; one that cannot be resolved holds no keys.
     pub(crate) fn reference(&self) -> Result<RefExpr, S3Error> {
         self.key()?.reference().parse().map_err(|_| S3Error::of(Code::NoSuchKey))
+    }
+
+    /// The commit that reads are asked to see instead of what their refs are now (`x-lakefs-ref-at`): one state for
+    /// all of a job's reads.
+    pub(crate) fn ref_at(&self) -> Result<Option<RefExpr>, S3Error> {
+        let Some(given) = self.parts.headers.get(REF_AT) else { return Ok(None) };
+        let id = given.to_str().ok().and_then(|text| text.trim().parse::<CommitId>().ok());
+        let expr = id.and_then(|id| id.to_hex().parse().ok());
+        expr.map(Some).ok_or_else(|| {
+            S3Error::argument(
+                REF_AT,
+                &String::from_utf8_lossy(given.as_bytes()),
+                "It must be a whole commit id.",
+            )
+        })
     }
 
     /// The branch a write names. What is no branch's name may be a tag or an expression: the catalog says which.
@@ -79,6 +100,32 @@ impl Call {
                 Ok((repository, branch?, path?))
             }
         }
+    }
+
+    /// A bucket whose name says a ref that is not there.
+    pub(crate) fn no_such_ref(&self) -> S3Error {
+        let reference = self.place.named_ref().unwrap_or_default();
+        S3Error::new(
+            Code::NoSuchBucket,
+            format!(
+                "The specified bucket does not exist: repository '{}' has no ref '{reference}'.",
+                self.place.repository()
+            ),
+        )
+    }
+
+    /// The repository of the bucket; of a bucket that is one ref, the ref must be there, too.
+    pub(crate) async fn existing(&self) -> Result<Arc<Repository>, S3Error> {
+        let id = self.repository()?;
+        let repository = self.catalog().repository(&id).await?;
+        if let Some(reference) = self.place.named_ref() {
+            let reference = reference.parse().map_err(|_| self.no_such_ref())?;
+            match self.catalog().resolve(&id, &reference).await {
+                Err(error) if is_no_ref(error.kind()) => return Err(self.no_such_ref()),
+                result => drop(result?),
+            }
+        }
+        Ok(repository)
     }
 
     /// Asks for permissions, all of them.

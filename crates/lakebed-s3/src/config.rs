@@ -1,18 +1,58 @@
 //! Settings of the door (`s3-gateway` §2.1).
 
+use crate::cors::CorsConfig;
+
 /// How the gateway behaves. Keys are `gateways.s3.*`.
 #[derive(Clone, Debug)]
 pub struct S3Config {
     /// `domain_name`: host names that are the gateway; `<bucket>.<domain>` is a bucket. Lower case, without port.
     pub domains: Vec<String>,
-    /// `region`: the region we say to be in. Requests signed for any other are accepted.
+    /// `region`: the region we say to be in.
     pub region: String,
+    /// `strict_region`: refuse requests that are signed for any other region, instead of accepting all.
+    pub strict_region: bool,
     /// `verify_unsupported`: refuse sub-resources that are known but not served, instead of ignoring them.
     pub verify_unsupported: bool,
     /// `max_clock_skew`, in seconds: how far a request's date may be from ours.
     pub max_clock_skew_secs: i64,
     /// The least size of a part that is not the last, in bytes.
     pub min_part_bytes: u64,
+    /// `max_put_size`, in bytes: the longest body of one PutObject, UploadPart or form.
+    pub max_put_bytes: u64,
+    /// `flat_mode`: a bucket is a repository's default branch, its keys are paths. For suites and tools that know
+    /// buckets only.
+    pub flat_mode: bool,
+    /// `branch_buckets`: a bucket named `<ref>.<repository>` is that ref, its keys are paths.
+    pub branch_buckets: bool,
+    /// `create_repository.*`: what CreateBucket makes; `None`: it makes nothing.
+    pub create_repository: Option<RepositoryTemplate>,
+    /// `allow_delete_repository`: DeleteBucket deletes a repository whose branches have no objects.
+    pub allow_delete_repository: bool,
+    /// `cors.*`: which pages of other origins may read answers; `None`: none may.
+    pub cors: Option<CorsConfig>,
+    /// `redirect.*`: which clients are sent to the object store for an object's bytes; by default none.
+    pub redirect: RedirectConfig,
+}
+
+/// What a repository made by CreateBucket is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryTemplate {
+    /// `create_repository.storage_namespace_template`: where it keeps its objects; `{name}` stands for its name. If
+    /// the namespace was used before, a random ending makes it a new one.
+    pub storage_namespace: String,
+    /// `create_repository.default_branch`.
+    pub default_branch: String,
+}
+
+/// Who follows a redirection to the object store (`s3-gateway` §15.12). Only clients that are known to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedirectConfig {
+    /// `redirect.user_agents`: clients whose `User-Agent` contains one of these.
+    pub user_agents: Vec<String>,
+    /// `redirect.access_keys`: clients that sign with one of these.
+    pub access_keys: Vec<String>,
+    /// How long the URLs they are sent to are good.
+    pub life: std::time::Duration,
 }
 
 impl Default for S3Config {
@@ -20,9 +60,17 @@ impl Default for S3Config {
         Self {
             domains: vec!["s3.local.lakefs.io".to_owned()],
             region: "us-east-1".to_owned(),
+            strict_region: false,
             verify_unsupported: true,
             max_clock_skew_secs: 900,
             min_part_bytes: 5 << 20,
+            max_put_bytes: 5 << 30,
+            flat_mode: false,
+            branch_buckets: true,
+            create_repository: None,
+            allow_delete_repository: false,
+            cors: None,
+            redirect: RedirectConfig::default(),
         }
     }
 }

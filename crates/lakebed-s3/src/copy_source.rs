@@ -9,12 +9,13 @@ use lakebed_auth::Permission;
 use lakebed_catalog::{Entry, Repository};
 use percent_encoding::percent_decode_str;
 
+use crate::S3Config;
+use crate::bucket::{Bucket, Key};
 use crate::call::{self, Call, reading};
 use crate::conditions::{self, Outcome};
 use crate::error::{Code, S3Error};
 use crate::metadata::text;
 use crate::ops::get::{Version, view};
-use crate::place::Key;
 
 /// The header that makes a put a copy.
 pub(crate) const COPY_SOURCE: &str = "x-amz-copy-source";
@@ -22,10 +23,20 @@ pub(crate) const COPY_SOURCE: &str = "x-amz-copy-source";
 /// A source, as named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CopySource {
-    pub bucket: String,
-    pub key: Key,
+    bucket: Bucket,
+    /// The key as sent, decoded.
+    key: String,
     pub version: Version,
 }
+
+/// A source, as found.
+pub(crate) struct Found {
+    pub repository: Arc<Repository>,
+    pub key: Key,
+    pub entry: Entry,
+}
+
+const NO_OBJECT: &str = "Copy Source must mention the source bucket, ref and path.";
 
 fn refused(value: &str, message: &'static str) -> S3Error {
     S3Error::argument(COPY_SOURCE, value, message)
@@ -33,7 +44,7 @@ fn refused(value: &str, message: &'static str) -> S3Error {
 
 impl CopySource {
     /// Reads the header.
-    pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, S3Error> {
+    pub(crate) fn parse(headers: &HeaderMap, config: &S3Config) -> Result<Self, S3Error> {
         let header = headers.get(COPY_SOURCE).map(text).unwrap_or_default();
         // A question mark of the key itself is escaped.
         let (source, version) = match header.rsplit_once("?versionId=") {
@@ -48,26 +59,31 @@ impl CopySource {
             return Err(refused(&header, "Copy sources are named <repository>/<ref>/<path>, not by ARN."));
         }
         match decoded.trim_start_matches('/').split_once('/') {
-            Some((bucket, key)) if !Key::new(key).path().is_empty() => {
-                Ok(Self { bucket: bucket.to_owned(), key: Key::new(key), version })
+            Some((bucket, key)) => {
+                let bucket = Bucket::new(bucket, config);
+                if bucket.path_of(key).is_empty() {
+                    return Err(refused(&header, NO_OBJECT));
+                }
+                Ok(Self { bucket, key: key.to_owned(), version })
             }
-            _ => Err(refused(&header, "Copy Source must mention the source bucket, ref and path.")),
+            None => Err(refused(&header, NO_OBJECT)),
         }
     }
 
     /// The permission to read it.
     pub(crate) fn permission(&self) -> Permission {
-        Permission::object("fs:ReadObject", &self.bucket, self.key.path())
+        Permission::object("fs:ReadObject", self.bucket.repository(), self.bucket.path_of(&self.key))
     }
 
     /// Finds the source; refuses if the conditions on it do not hold.
-    pub(crate) async fn find(&self, call: &Call) -> Result<(Arc<Repository>, Entry), S3Error> {
-        let repository = call::repository(&self.bucket)?;
+    pub(crate) async fn find(&self, call: &Call) -> Result<Found, S3Error> {
+        let bucket = self.bucket.clone().settle(call.catalog()).await?;
+        let (repository, key) = (call::repository(bucket.repository())?, bucket.key(&self.key));
         call.catalog().repository(&repository).await?;
         let no_key = |_| S3Error::of(Code::NoSuchKey);
-        let path = call::path(&self.key)?;
+        let path = call::path(&key)?;
         let reference = match &self.version {
-            Version::Current => self.key.reference().parse().map_err(no_key)?,
+            Version::Current => key.reference().parse().map_err(no_key)?,
             Version::Commit(id) => id.to_hex().parse().map_err(no_key)?,
         };
         let found = call.catalog().locate(&repository, &reference, &path).await;
@@ -75,14 +91,14 @@ impl CopySource {
             (error, Version::Commit(id)) if error.code() == Code::NoSuchKey => {
                 S3Error::of(Code::NoSuchVersion).with("VersionId", id.to_hex())
             }
-            (error, _) => error.with("Key", self.key.as_str()),
+            (error, _) => error.with("Key", key.as_str()),
         })?;
         let entry = view(&entry)?;
         match conditions::of_copy_source(call.headers(), entry.checksum, entry.mtime_secs) {
             Outcome::Failed(condition) => {
                 Err(S3Error::of(Code::PreconditionFailed).with("Condition", condition))
             }
-            _ => Ok((repository, entry.to_entry())),
+            _ => Ok(Found { repository, key, entry: entry.to_entry() }),
         }
     }
 }
@@ -94,8 +110,8 @@ mod tests {
     fn parse(header: &str) -> Result<(String, String, Version), Code> {
         let mut headers = HeaderMap::new();
         headers.insert(COPY_SOURCE, header.parse().unwrap());
-        let source = CopySource::parse(&headers).map_err(|error| error.code())?;
-        Ok((source.bucket, source.key.as_str().to_owned(), source.version))
+        let source = CopySource::parse(&headers, &S3Config::default()).map_err(|error| error.code())?;
+        Ok((source.bucket.name().to_owned(), source.key, source.version))
     }
 
     #[test]

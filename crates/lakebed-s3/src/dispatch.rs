@@ -54,15 +54,32 @@ const SUBRESOURCES: [&str; 38] = [
     "list-type",
 ];
 
+/// Whether an unsigned request's path begins with something that may be a bucket's name.
+pub(crate) fn may_be_bucket(parts: &Parts) -> bool {
+    /// First segments that are never buckets here.
+    const RESERVED: [&str; 11] = [
+        "api",
+        "auth",
+        "oidc",
+        "iceberg",
+        "metrics",
+        "_health",
+        "_pprof",
+        "assets",
+        "logout",
+        "openapi.json",
+        "mds",
+    ];
+    let first = parts.uri.path().trim_start_matches('/').split('/').next().unwrap_or_default();
+    !first.is_empty() && !RESERVED.contains(&first)
+}
+
 /// Whether an unsigned request to a host that is not the gateway's is a browser's form upload to a bucket.
 pub(crate) fn is_form(parts: &Parts) -> bool {
-    /// First segments that are never buckets here.
-    const RESERVED: [&str; 8] = ["api", "auth", "oidc", "iceberg", "metrics", "_health", "_pprof", "assets"];
     let path = parts.uri.path().trim_matches('/');
     parts.method == Method::POST
-        && !path.is_empty()
         && !path.contains('/')
-        && !RESERVED.contains(&path)
+        && may_be_bucket(parts)
         && ops::form::is_form_data(&parts.headers)
 }
 
@@ -112,8 +129,8 @@ async fn bucket(call: Call, sub: Option<&str>) -> Reply {
             perform::<ops::bucket_config::SetBucketConfig>(call).await
         }
         (&Method::HEAD, _) => perform::<ops::buckets::HeadBucket>(call).await,
-        (&Method::PUT, None) => perform::<ops::buckets::CreateBucket>(call).await,
-        (&Method::DELETE, None) => perform::<ops::buckets::DeleteBucket>(call).await,
+        (&Method::PUT, None) => perform::<ops::bucket_life::CreateBucket>(call).await,
+        (&Method::DELETE, None) => perform::<ops::bucket_life::DeleteBucket>(call).await,
         (&Method::GET | &Method::PUT | &Method::DELETE | &Method::POST, _) => {
             Box::pin(unsupported(call, sub)).await
         }
@@ -146,6 +163,7 @@ async fn object(call: Call, sub: Option<&str>) -> Reply {
         (&Method::PUT | &Method::DELETE, Some("tagging")) => {
             perform::<ops::put_tagging::SetObjectTagging>(call).await
         }
+        (&Method::PUT, Some("renameObject")) => perform::<ops::rename::RenameObject>(call).await,
         (&Method::PUT, Some("acl")) => perform::<ops::acl::PutObjectAcl>(call).await,
         (&Method::POST, None) => Ok(reply::empty(StatusCode::METHOD_NOT_ALLOWED)),
         (&Method::GET | &Method::HEAD | &Method::PUT | &Method::DELETE | &Method::POST, _) => {

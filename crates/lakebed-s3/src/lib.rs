@@ -11,10 +11,12 @@
 //! 5. Refusals become S3's codes in one place ([`error`]).
 
 mod auth;
+mod bucket;
 mod call;
 mod conditions;
 mod config;
 mod copy_source;
+mod cors;
 mod dispatch;
 mod error;
 mod form;
@@ -34,5 +36,6 @@ mod tags;
 mod write_conditions;
 mod xml;
 
-pub use config::S3Config;
+pub use config::{RedirectConfig, RepositoryTemplate, S3Config};
+pub use cors::CorsConfig;
 pub use service::S3;

@@ -68,6 +68,10 @@ pub(crate) fn draft(headers: &HeaderMap) -> Result<EntryDraft, S3Error> {
     })
 }
 
+/// The header that asks for encryption at rest, and what it may say.
+const ENCRYPTION: &str = "x-amz-server-side-encryption";
+const ENCRYPTIONS: [&str; 4] = ["AES256", "aws:kms", "aws:kms:dsse", "aws:fsx"];
+
 /// Storage class and redirect: what even a copy takes from the request.
 pub(crate) fn placement(headers: &HeaderMap) -> Result<BTreeMap<String, String>, S3Error> {
     let mut kept = BTreeMap::new();
@@ -92,15 +96,32 @@ pub(crate) fn tags(headers: &HeaderMap) -> Result<Option<String>, S3Error> {
     Ok(Tags::from_query(&text(value))?.kept())
 }
 
-/// Headers that ask for what is not there: to ignore them would be to break a promise.
+/// Encryption at rest by keys that clients name is not served: data would not be encrypted with them, or was not.
+pub(crate) fn refuse_customer_keys(headers: &HeaderMap) -> Result<(), S3Error> {
+    let named = headers.keys().map(HeaderName::as_str).find(|name| {
+        name.starts_with("x-amz-server-side-encryption-customer-")
+            || name.starts_with("x-amz-copy-source-server-side-encryption-customer-")
+    });
+    match named {
+        Some(name) => Err(S3Error::of(Code::NotImplemented).with("Header", name)),
+        None => Ok(()),
+    }
+}
+
+/// Headers that ask for what is not there: to ignore them would be to break a promise. Encryption by the store's own
+/// keys is the store's affair: asking for it is accepted.
 pub(crate) fn refuse_unserved(headers: &HeaderMap) -> Result<(), S3Error> {
+    refuse_customer_keys(headers)?;
+    if let Some(kind) = headers.get(ENCRYPTION).map(text)
+        && !ENCRYPTIONS.contains(&&*kind)
+    {
+        return Err(S3Error::argument(ENCRYPTION, &kind, "The encryption method specified is not supported"));
+    }
     for name in headers.keys().map(HeaderName::as_str) {
         if name.starts_with("x-amz-object-lock-") {
             return Err(S3Error::new(Code::InvalidRequest, "Bucket is missing Object Lock Configuration"));
         }
-        let customer_key = name.starts_with("x-amz-server-side-encryption-customer-")
-            || name.starts_with("x-amz-copy-source-server-side-encryption-customer-");
-        if customer_key || name == "x-amz-write-offset-bytes" {
+        if name == "x-amz-write-offset-bytes" {
             return Err(S3Error::of(Code::NotImplemented).with("Header", name));
         }
     }

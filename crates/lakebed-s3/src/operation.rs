@@ -42,7 +42,7 @@ pub(crate) async fn perform<O: Operation>(call: Call) -> Reply {
         served.operation = name;
         if served.in_detail {
             served.user = Some(call.principal.user_id.clone());
-            served.repository = call.place.bucket().map(str::to_owned);
+            served.repository = call.place.bucket().map(|_| call.place.repository().to_owned());
             served.reference = call.place.key().map(|key| key.reference().to_owned());
         }
     });

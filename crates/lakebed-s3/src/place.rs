@@ -2,9 +2,11 @@
 
 use http::header;
 use http::request::Parts;
+use lakebed_catalog::Catalog;
 use percent_encoding::percent_decode_str;
 
 use crate::S3Config;
+use crate::bucket::{Bucket, Key};
 use crate::error::{Code, S3Error};
 
 /// What a request is about.
@@ -12,44 +14,56 @@ use crate::error::{Code, S3Error};
 pub(crate) enum Place {
     /// The list of buckets.
     Service,
-    /// A bucket: the name as sent, not checked yet.
-    Bucket(String),
+    /// A bucket.
+    Bucket(Bucket),
     /// An object of a bucket.
-    Object { bucket: String, key: Key },
-}
-
-/// An object's key: `<ref>/<path>`, split at the first `/`, kept byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key(String);
-
-impl Key {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The key as the client wrote it.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What stands before the first `/`: branch, tag, commit id or expression.
-    pub(crate) fn reference(&self) -> &str {
-        self.0.split_once('/').map_or(&self.0, |(reference, _)| reference)
-    }
-
-    /// What stands behind it; empty for keys that only name a ref (`main`, `main/`).
-    pub(crate) fn path(&self) -> &str {
-        self.0.split_once('/').map_or("", |(_, path)| path)
-    }
+    Object { bucket: Bucket, key: Key },
 }
 
 impl Place {
-    /// The bucket named.
-    pub(crate) fn bucket(&self) -> Option<&str> {
+    /// The bucket.
+    fn of_bucket(&self) -> Option<&Bucket> {
         match self {
             Self::Service => None,
             Self::Bucket(bucket) | Self::Object { bucket, .. } => Some(bucket),
         }
+    }
+
+    /// The name of the bucket, as sent.
+    pub(crate) fn bucket(&self) -> Option<&str> {
+        self.of_bucket().map(Bucket::name)
+    }
+
+    /// The name of the repository that the bucket stands for; empty where there is no bucket.
+    pub(crate) fn repository(&self) -> &str {
+        self.of_bucket().map_or("", Bucket::repository)
+    }
+
+    /// The ref that the bucket's name says.
+    pub(crate) fn named_ref(&self) -> Option<&str> {
+        self.of_bucket()?.named_ref()
+    }
+
+    /// What stands before every key of the bucket and is never shown.
+    pub(crate) fn hidden(&self) -> String {
+        self.of_bucket().map(Bucket::hidden).unwrap_or_default()
+    }
+
+    /// The key of this bucket that a text of the client's means.
+    pub(crate) fn key_of(&self, sent: &str) -> Result<Key, S3Error> {
+        Ok(self.of_bucket().ok_or_else(|| S3Error::of(Code::InvalidURI))?.key(sent))
+    }
+
+    /// The same place once it is known which branch its keys are on ([`Bucket::settle`]).
+    pub(crate) async fn settle(self, catalog: &Catalog) -> Result<Self, S3Error> {
+        Ok(match self {
+            Self::Service => Self::Service,
+            Self::Bucket(bucket) => Self::Bucket(bucket.settle(catalog).await?),
+            Self::Object { bucket, key } => {
+                let bucket = bucket.settle(catalog).await?;
+                Self::Object { key: bucket.key(key.as_str()), bucket }
+            }
+        })
     }
 
     /// The key named.
@@ -76,8 +90,11 @@ impl Place {
         Ok(match (bucket.is_empty(), key.is_empty()) {
             (true, true) => Self::Service,
             (true, false) => return Err(S3Error::of(Code::InvalidBucketName)),
-            (false, true) => Self::Bucket(bucket),
-            (false, false) => Self::Object { bucket, key: Key::new(key) },
+            (false, true) => Self::Bucket(Bucket::new(bucket, config)),
+            (false, false) => {
+                let bucket = Bucket::new(bucket, config);
+                Self::Object { key: bucket.key(key), bucket }
+            }
         })
     }
 }
@@ -127,15 +144,20 @@ mod tests {
     }
 
     fn object(bucket: &str, key: &str) -> Place {
-        Place::Object { bucket: bucket.to_owned(), key: Key::new(key) }
+        let bucket = Bucket::new(bucket, &S3Config::default());
+        Place::Object { key: bucket.key(key), bucket }
+    }
+
+    fn repo() -> Place {
+        Place::Bucket(Bucket::new("repo", &S3Config::default()))
     }
 
     #[test]
     fn path_style() {
         let host = "127.0.0.1:8000";
         assert_eq!(place("/", host), Ok(Place::Service));
-        assert_eq!(place("/repo", host), Ok(Place::Bucket("repo".to_owned())));
-        assert_eq!(place("/repo/", host), Ok(Place::Bucket("repo".to_owned())));
+        assert_eq!(place("/repo", host), Ok(repo()));
+        assert_eq!(place("/repo/", host), Ok(repo()));
         assert_eq!(place("/repo/main//a%2Fb%2520+c", host), Ok(object("repo", "main//a/b%20+c")));
         assert_eq!(place("//x", host), Err(Code::InvalidBucketName));
         assert_eq!(place("/repo/%ff", host), Err(Code::InvalidURI));
@@ -144,21 +166,8 @@ mod tests {
     #[test]
     fn virtual_hosts() {
         assert_eq!(place("/", "S3.lake.example:80"), Ok(Place::Service));
-        assert_eq!(place("/", "repo.s3.lake.example."), Ok(Place::Bucket("repo".to_owned())));
+        assert_eq!(place("/", "repo.s3.lake.example."), Ok(repo()));
         assert_eq!(place("/main/a", "repo.s3.lake.example"), Ok(object("repo", "main/a")));
         assert_eq!(place("/repo/main/a", "unknown.example"), Ok(object("repo", "main/a")));
-    }
-
-    #[test]
-    fn keys_split_at_the_first_slash() {
-        for (key, reference, path) in [
-            ("main/a/b", "main", "a/b"),
-            ("main//a", "main", "/a"),
-            ("main", "main", ""),
-            ("main/", "main", ""),
-        ] {
-            let key = Key::new(key);
-            assert_eq!((key.reference(), key.path()), (reference, path));
-        }
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Code, S3Error, Scene};
 use crate::place::{self, Place};
 use crate::query::Query;
 use crate::reply::{self, Reply};
-use crate::{S3Config, dispatch, ops};
+use crate::{S3Config, cors, dispatch, ops};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -61,7 +61,14 @@ impl S3 {
 
     /// Whether a request is S3's: sent to a gateway host, or signed as S3 requests are (`s3-gateway` §2).
     pub fn wants(&self, parts: &Parts) -> bool {
-        place::is_gateway_host(parts, &self.0.config) || auth::is_signed(parts) || dispatch::is_form(parts)
+        // Suites that know buckets only send unsigned requests, too, to see them refused.
+        if self.0.config.flat_mode && dispatch::may_be_bucket(parts) {
+            return true;
+        }
+        place::is_gateway_host(parts, &self.0.config)
+            || auth::is_signed(parts)
+            || dispatch::is_form(parts)
+            || (self.0.config.cors.is_some() && cors::is_preflight(parts) && dispatch::may_be_bucket(parts))
     }
 
     /// Answers a request that [`S3::wants`] claimed.
@@ -76,6 +83,7 @@ impl S3 {
         let xml_type = reply::xml_type(&parts.headers);
         let trace = parts.headers.get(TRACE_ID).cloned();
         let resource = parts.uri.path().to_owned();
+        let crossing = self.0.config.cors.is_some().then(|| (parts.headers.clone(), parts.method.clone()));
         let place = Place::of(&parts, self.config());
         let (bucket, key) = match &place {
             Ok(place) => (place.bucket().map(str::to_owned), place.key().map(|key| key.as_str().to_owned())),
@@ -122,28 +130,49 @@ impl S3 {
         if let Some(trace) = trace {
             headers.insert(TRACE_ID, trace);
         }
+        if let (Some(rules), Some((request, method))) = (&self.0.config.cors, &crossing)
+            && method != Method::OPTIONS
+        {
+            rules.expose(request, method, headers);
+        }
         response
     }
 
     async fn answer(&self, parts: Parts, place: Place, body: InBody, request_id: &str) -> Reply {
+        check_size(&parts)?;
+        // Browsers sign no preflight; what is signed is an operation that there is not.
+        if cors::is_preflight(&parts) {
+            match &self.0.config.cors {
+                Some(rules) => return rules.preflight(&parts),
+                None if auth::is_signed(&parts) => {}
+                None => {
+                    let off = "CORSResponse: CORS is not enabled for this bucket.";
+                    return Err(S3Error::new(Code::AccessForbidden, off));
+                }
+            }
+        }
         let query = Query::parse(parts.uri.query())?;
         if ops::form::is_form(&parts, &place, &query) {
             // Boxed: forms are rare, and other requests should not carry their size.
             return Box::pin(ops::form::upload(self, parts, place, body, request_id)).await;
         }
         let (body, body_hash) = if auth::needs_body_hash(&parts) {
+            auth::may_hold_body(self, &parts).await?;
             let (body, hash) = hashed(body).await?;
             (body, Some(hash))
         } else {
             (body, None)
         };
         let authenticated = auth::authenticate(self, &parts, &query, body_hash.as_deref()).await?;
+        // Only now that the names as sent are known to be signed.
+        let place = place.settle(&self.0.catalog).await?;
         let call = Call {
             s3: self.clone(),
             parts,
             place,
             query,
             principal: authenticated.principal,
+            access_key: authenticated.access_key,
             payload: authenticated.payload,
             body: Some(body),
             request_id: request_id.to_owned(),
@@ -158,14 +187,38 @@ impl S3 {
     }
 }
 
+/// Bytes of a request's headers, names and values, at most.
+const MOST_HEADER_BYTES: usize = 16 << 10;
+
+/// Bytes of a request's path and query at most: five times what the longest key takes, escaped.
+const MOST_URI_BYTES: usize = 16 << 10;
+
+/// Refuses requests whose head is longer than any client needs.
+fn check_size(parts: &Parts) -> Result<(), S3Error> {
+    let headers: usize =
+        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.as_bytes().len()).sum();
+    if headers > MOST_HEADER_BYTES {
+        return Err(S3Error::of(Code::RequestHeaderSectionTooLarge)
+            .with("MaxSizeAllowed", MOST_HEADER_BYTES.to_string()));
+    }
+    if parts.uri.path().len() + parts.uri.query().map_or(0, str::len) > MOST_URI_BYTES {
+        return Err(S3Error::new(Code::InvalidURI, "Couldn't parse the specified URI: it is too long."));
+    }
+    Ok(())
+}
+
 /// The longest body that is held to find out its hash, for clients that sign it without saying it.
 const LONGEST_HASHED: usize = 1 << 20;
 
 /// A small body and its hash.
 async fn hashed(body: InBody) -> Result<(InBody, String), S3Error> {
-    let bytes = collect(byte_stream(body), LONGEST_HASHED).await.map_err(|_| {
+    let unsaid = || {
         S3Error::new(Code::InvalidRequest, "Missing required header for this request: x-amz-content-sha256.")
-    })?;
+    };
+    if body.size_hint().lower() > LONGEST_HASHED as u64 {
+        return Err(unsaid());
+    }
+    let bytes = collect(byte_stream(body), LONGEST_HASHED).await.map_err(|_| unsaid())?;
     let hash = hex::encode(Sha256::digest(&bytes));
     Ok((InBody::new(Full::new(bytes)), hash))
 }

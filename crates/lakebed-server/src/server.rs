@@ -81,12 +81,13 @@ impl Server {
         let connections = Arc::new(Semaphore::new(self.config.most_connections));
         let graceful = GracefulShutdown::new();
         let mut builder = auto::Builder::new(TokioExecutor::new());
+        // Not `pipeline_flush`: with it, a body is copied into memory as fast as it can be read, however slow the client;
+        // and the 400 to a request that cannot be read would be held back for ever, since what follows is never read.
         builder
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
             .max_buf_size(256 << 10);
-        // Not `pipeline_flush`: with it, a body is copied into memory as fast as it can be read, however slow the client.
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
         tokio::pin!(stop);
         loop {

@@ -13,8 +13,11 @@ use crate::S3;
 use crate::error::{Code, S3Error};
 use crate::form::Fields;
 
+/// A user, and the key that signed.
+type Signer = (Arc<Principal>, String);
+
 /// Who signed the form's policy.
-pub(crate) async fn authenticate(s3: &S3, fields: &Fields) -> Result<Arc<Principal>, S3Error> {
+pub(crate) async fn authenticate(s3: &S3, fields: &Fields) -> Result<Signer, S3Error> {
     let Some(policy) = fields.get("policy") else {
         return Err(S3Error::new(Code::AccessDenied, "Access Denied: the form has no policy."));
     };
@@ -24,7 +27,7 @@ pub(crate) async fn authenticate(s3: &S3, fields: &Fields) -> Result<Arc<Princip
     if is_v4 { version4(s3, fields, policy).await } else { version2(s3, fields, policy).await }
 }
 
-async fn version4(s3: &S3, fields: &Fields, policy: &str) -> Result<Arc<Principal>, S3Error> {
+async fn version4(s3: &S3, fields: &Fields, policy: &str) -> Result<Signer, S3Error> {
     let signature = fields.required("x-amz-signature")?;
     let algorithm = fields.required("x-amz-algorithm")?;
     let (credential, date) = (fields.required("x-amz-credential")?, fields.required("x-amz-date")?);
@@ -43,10 +46,10 @@ async fn version4(s3: &S3, fields: &Fields, policy: &str) -> Result<Arc<Principa
     if !v4::is_signature(&signing_key, policy, signature) {
         return Err(v4::mismatch(parsed.access_key, signature, policy));
     }
-    Ok(key.principal)
+    Ok((key.principal, parsed.access_key.to_owned()))
 }
 
-async fn version2(s3: &S3, fields: &Fields, policy: &str) -> Result<Arc<Principal>, S3Error> {
+async fn version2(s3: &S3, fields: &Fields, policy: &str) -> Result<Signer, S3Error> {
     let signature = fields.required("signature")?;
     let access_key = fields.required("awsaccesskeyid")?;
     let key = lookup(s3, access_key).await?;
@@ -54,5 +57,5 @@ async fn version2(s3: &S3, fields: &Fields, policy: &str) -> Result<Arc<Principa
     if !bool::from(right.as_bytes().ct_eq(signature.as_bytes())) {
         return Err(v4::mismatch(access_key, signature, policy));
     }
-    Ok(key.principal)
+    Ok((key.principal, access_key.to_owned()))
 }

@@ -28,6 +28,8 @@ use crate::query::Query;
 /// A verified request.
 pub(crate) struct Authenticated {
     pub principal: Arc<Principal>,
+    /// The key that signed.
+    pub access_key: String,
     pub payload: Payload,
 }
 
@@ -58,6 +60,11 @@ pub(crate) fn needs_body_hash(parts: &Parts) -> bool {
             .headers
             .get(header::AUTHORIZATION)
             .is_some_and(|value| value.as_bytes().starts_with(v4::ALGORITHM.as_bytes()))
+}
+
+/// Refuses what would be refused whatever the body is, before the body is held for its hash.
+pub(crate) async fn may_hold_body(s3: &S3, parts: &Parts) -> Result<(), S3Error> {
+    v4::may_hold_body(s3, parts).await
 }
 
 /// Verifies the signature of what arrived. `body_hash` is the hex SHA-256 of a body whose client does not say it.

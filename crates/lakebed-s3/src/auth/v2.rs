@@ -86,7 +86,11 @@ pub(super) async fn header(
         Some(claim) => Claim::parse(claim)?,
         None => Claim::Unsigned,
     };
-    Ok(Authenticated { principal: key.principal, payload: Payload::unsigned(claim)? })
+    Ok(Authenticated {
+        principal: key.principal,
+        access_key: access_key.to_owned(),
+        payload: Payload::unsigned(claim)?,
+    })
 }
 
 /// A request signed in its query.
@@ -108,7 +112,11 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
             .with("Expires", date_time::iso(Timestamp::from_secs(end)))
             .with("ServerTime", date_time::iso(now)));
     }
-    Ok(Authenticated { principal: key.principal, payload: Payload::unsigned(Claim::Unsigned)? })
+    Ok(Authenticated {
+        principal: key.principal,
+        access_key: access_key.to_owned(),
+        payload: Payload::unsigned(Claim::Unsigned)?,
+    })
 }
 
 fn any_date(text: &str) -> Option<Timestamp> {

@@ -2,6 +2,7 @@
 
 use http::request::Parts;
 use http::{HeaderName, StatusCode, header};
+use lakebed_auth::SigningKey;
 use lakebed_core::Timestamp;
 use lakebed_http::parse_http_date;
 use sha2::{Digest, Sha256};
@@ -91,15 +92,16 @@ fn malformed_query(why: &'static str) -> S3Error {
     S3Error::new(Code::AuthorizationQueryParametersError, why)
 }
 
-/// A request signed in its `Authorization` header. `given` is the header's value; `body_hash` is the hash of a body
-/// whose client does not say one.
-pub(super) async fn header(
-    s3: &S3,
-    parts: &Parts,
-    query: &Query,
-    given: &str,
-    body_hash: Option<&str>,
-) -> Result<Authenticated, S3Error> {
+/// What is known of a header's signature before it is computed.
+struct Begun<'a> {
+    sent: Sent<'a>,
+    /// The request's date.
+    text: String,
+    key: SigningKey,
+}
+
+/// Everything about a header that needs neither the body nor its hash.
+async fn begin<'a>(s3: &S3, parts: &Parts, given: &'a str) -> Result<Begun<'a>, S3Error> {
     let fields = given.strip_prefix(ALGORITHM).unwrap_or_default();
     let field = |name: &str| {
         fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.trim_start().strip_prefix('='))
@@ -110,6 +112,7 @@ pub(super) async fn header(
         return Err(malformed_header("it must have Credential, SignedHeaders and Signature."));
     };
     let sent = Sent::new(credential, signed_headers, signature, malformed_header)?;
+    check_region(s3, &sent, malformed_header)?;
     let now = s3.catalog().clock().now();
     let (stamp, text) = request_date(parts)?;
     if !text.starts_with(sent.credential.scope.date) {
@@ -117,6 +120,38 @@ pub(super) async fn header(
     }
     let key = lookup(s3, sent.credential.access_key).await?;
     super::check_skew(s3, stamp, now)?;
+    Ok(Begun { sent, text, key })
+}
+
+/// Whether a body may be held to find out its hash: not for those who are refused anyway.
+pub(super) async fn may_hold_body(s3: &S3, parts: &Parts) -> Result<(), S3Error> {
+    let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    begin(s3, parts, given.unwrap_or_default()).await.map(drop)
+}
+
+/// Refuses signatures for other regions, if told to.
+fn check_region(
+    s3: &S3,
+    sent: &Sent<'_>,
+    malformed: impl Fn(&'static str) -> S3Error,
+) -> Result<(), S3Error> {
+    let region = &s3.config().region;
+    if !s3.config().strict_region || sent.credential.scope.region == region {
+        return Ok(());
+    }
+    Err(malformed("the region in the Credential is wrong.").with("Region", region))
+}
+
+/// A request signed in its `Authorization` header. `given` is the header's value; `body_hash` is the hash of a body
+/// whose client does not say one.
+pub(super) async fn header(
+    s3: &S3,
+    parts: &Parts,
+    query: &Query,
+    given: &str,
+    body_hash: Option<&str>,
+) -> Result<Authenticated, S3Error> {
+    let Begun { sent, text, key } = begin(s3, parts, given).await?;
     let claim_text = match parts.headers.get(CONTENT_SHA256) {
         Some(value) => value.to_str().map_err(|_| Claim::refused())?,
         None => body_hash.ok_or_else(|| {
@@ -132,7 +167,7 @@ pub(super) async fn header(
     verify(parts, query, &sent, (&text, &scope, claim_text), &signing_key)?;
     check_unsigned_headers(parts, &sent)?;
     let payload = Payload::new(claim, signing_key, &text, &scope, sent.signature);
-    Ok(Authenticated { principal: key.principal, payload })
+    Ok(Authenticated { principal: key.principal, access_key: sent.credential.access_key.to_owned(), payload })
 }
 
 /// A request signed in its query.
@@ -154,6 +189,7 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
         return Err(malformed_query("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"."));
     }
     let sent = Sent::new(credential, signed_headers, signature, malformed_query)?;
+    check_region(s3, &sent, malformed_query)?;
     let stamp = date_time::parse(date)
         .ok_or_else(|| malformed_query("X-Amz-Date must look like 20130524T000000Z."))?;
     if !date.starts_with(sent.credential.scope.date) {
@@ -191,7 +227,7 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
             .with("ServerTime", date_time::iso(now)));
     }
     let payload = Payload::new(claim, signing_key, date, &scope, sent.signature);
-    Ok(Authenticated { principal: key.principal, payload })
+    Ok(Authenticated { principal: key.principal, access_key: sent.credential.access_key.to_owned(), payload })
 }
 
 /// When the request says it was made, and that as `yyyymmddThhmmssZ`.

@@ -64,7 +64,7 @@ impl Operation for PutObjectAcl {
     }
 
     fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
-        let bucket = call.place.bucket().unwrap_or_default();
+        let bucket = call.place.repository();
         let path = call.key()?.path();
         Ok(Needs::one(lakebed_auth::Permission::object("fs:WriteObject", bucket, path)))
     }

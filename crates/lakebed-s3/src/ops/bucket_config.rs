@@ -7,6 +7,7 @@ use super::acl::{is_canned, no_grants};
 use super::buckets::may_know;
 use super::get_tagging::tag_set;
 use super::listing::{of_bucket, write_owner};
+use crate::CorsConfig;
 use crate::call::Call;
 use crate::error::{Code, S3Error};
 use crate::operation::{Needs, Operation};
@@ -76,7 +77,7 @@ impl Operation for GetBucketConfig {
     }
 
     async fn run(self, call: Call) -> Reply {
-        let repository = call.catalog().repository(&call.repository()?).await?;
+        let repository = call.existing().await?;
         let answer = match self.0.as_str() {
             "location" => {
                 let region = &call.s3.config().region;
@@ -91,6 +92,9 @@ impl Operation for GetBucketConfig {
                 let mut xml = Writer::result("OwnershipControls");
                 xml.open("Rule").text("ObjectOwnership", "BucketOwnerEnforced").close("Rule");
                 xml.finish("OwnershipControls")
+            }
+            "cors" if call.s3.config().cors.is_some() => {
+                call.s3.config().cors.as_ref().map(CorsConfig::document).unwrap_or_default()
             }
             "tagging" if repository.metadata.is_empty() => return Err(S3Error::of(Code::NoSuchTagSet)),
             "tagging" => tag_set(repository.metadata.iter()),

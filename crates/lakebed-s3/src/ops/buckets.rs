@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use lakebed_auth::{AuthError, Permission};
-use lakebed_catalog::{ErrorKind, PageRequest};
+use lakebed_catalog::PageRequest;
 
 use super::listing::write_owner;
 use crate::auth::date_time;
 use crate::call::Call;
-use crate::error::{Code, S3Error};
+use crate::error::S3Error;
 use crate::operation::{Needs, Operation};
 use crate::reply::{self, Reply};
 use crate::xml::Writer;
@@ -124,7 +124,7 @@ impl Operation for ListBuckets {
 
 /// The permission to know of a bucket.
 pub(crate) fn may_know(call: &Call) -> Needs {
-    Needs::one(Permission::repository("fs:ReadRepository", call.place.bucket().unwrap_or_default()))
+    Needs::one(Permission::repository("fs:ReadRepository", call.place.repository()))
 }
 
 /// `HEAD /bucket`
@@ -140,57 +140,9 @@ impl Operation for HeadBucket {
     }
 
     async fn run(self, call: Call) -> Reply {
-        call.catalog().repository(&call.repository()?).await?;
+        call.existing().await?;
         let mut response = reply::empty(StatusCode::OK);
         reply::name_region(&mut response, &call.s3.config().region);
         Ok(response)
-    }
-}
-
-/// `PUT /bucket`: there is too little in the request to make a repository of it.
-pub(crate) struct CreateBucket;
-
-impl Operation for CreateBucket {
-    fn parse(_call: &Call) -> Result<Self, S3Error> {
-        Ok(Self)
-    }
-
-    fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
-        let bucket = call.place.bucket().unwrap_or_default();
-        Ok(Needs::one(Permission::repository("fs:CreateRepository", bucket)))
-    }
-
-    async fn run(self, call: Call) -> Reply {
-        let id = call.repository().map_err(|_| S3Error::of(Code::InvalidBucketName))?;
-        match call.catalog().repository(&id).await {
-            Ok(_) => Err(S3Error::of(Code::BucketAlreadyOwnedByYou)),
-            Err(error) if error.kind() == ErrorKind::RepositoryNotFound => Err(S3Error::new(
-                Code::NotImplemented,
-                "Repositories cannot be created through the S3 API; use the REST API, lakectl or the UI.",
-            )),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// `DELETE /bucket`: a repository is not deleted by an S3 client's clean-up.
-pub(crate) struct DeleteBucket;
-
-impl Operation for DeleteBucket {
-    fn parse(_call: &Call) -> Result<Self, S3Error> {
-        Ok(Self)
-    }
-
-    fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
-        let bucket = call.place.bucket().unwrap_or_default();
-        Ok(Needs::one(Permission::repository("fs:DeleteRepository", bucket)))
-    }
-
-    async fn run(self, call: Call) -> Reply {
-        call.catalog().repository(&call.repository()?).await?;
-        Err(S3Error::new(
-            Code::ERRLakeFSNotSupported,
-            "Repositories cannot be deleted through the S3 API; use the REST API, lakectl or the UI.",
-        ))
     }
 }

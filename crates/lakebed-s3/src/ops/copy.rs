@@ -8,8 +8,9 @@ use lakebed_core::{BranchId, ObjectPath, Timestamp};
 use super::acl;
 use super::put::may_write;
 use crate::auth::date_time;
+use crate::bucket::Key;
 use crate::call::Call;
-use crate::copy_source::CopySource;
+use crate::copy_source::{CopySource, Found};
 use crate::error::{Code, S3Error};
 use crate::metadata::{self, REDIRECT, STORAGE_CLASS};
 use crate::operation::{Needs, Operation};
@@ -59,7 +60,7 @@ impl Operation for CopyObject {
         acl::is_canned(call)?;
         let headers = call.headers();
         Ok(Self {
-            source: CopySource::parse(headers)?,
+            source: CopySource::parse(headers, call.s3.config())?,
             said: metadata::draft(headers)?,
             replaces_metadata: replaces(headers, "x-amz-metadata-directive")?,
             replaces_tags: replaces(headers, "x-amz-tagging-directive")?,
@@ -84,8 +85,8 @@ impl CopyObject {
             .begin_write(&repository, &branch, &path, self.precondition.clone(), false)
             .await
             .map_err(|error| name_failed(error.into(), call.headers()))?;
-        let (source_repository, source) = self.source.find(&call).await?;
-        if source_repository.id == repository && self.changes_nothing(&branch, &path, &source) {
+        let Found { repository: source_repository, key, entry: source } = self.source.find(&call).await?;
+        if source_repository.id == repository && self.changes_nothing(&key, (&branch, &path), &source) {
             return Err(S3Error::new(
                 Code::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without changing the \
@@ -106,8 +107,7 @@ impl CopyObject {
     }
 
     /// Whether source and target are one object, and it would stay as it is.
-    fn changes_nothing(&self, branch: &BranchId, path: &ObjectPath, source: &Entry) -> bool {
-        let key = &self.source.key;
+    fn changes_nothing(&self, key: &Key, (branch, path): (&BranchId, &ObjectPath), source: &Entry) -> bool {
         let is_target = self.source.version == Version::Current
             && key.reference() == branch.as_str()
             && key.path() == path.as_str();
@@ -167,13 +167,15 @@ mod tests {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
+    fn source_of(text: &'static str) -> CopySource {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-copy-source", http::HeaderValue::from_static(text));
+        CopySource::parse(&headers, &crate::S3Config::default()).unwrap()
+    }
+
     fn copy(said: &[(&str, &str)], replaces_metadata: bool, replaces_tags: bool) -> CopyObject {
         CopyObject {
-            source: CopySource {
-                bucket: "repo".to_owned(),
-                key: crate::place::Key::new("main/a"),
-                version: Version::Current,
-            },
+            source: source_of("/repo/main/a"),
             said: EntryDraft {
                 headers: map(said),
                 content_type: "new/type".to_owned(),
@@ -223,7 +225,8 @@ mod tests {
     #[test]
     fn a_copy_onto_itself_must_change_something() {
         let nothing = |copy: &CopyObject, branch: &str, path: &str| {
-            copy.changes_nothing(&branch.parse().unwrap(), &path.parse().unwrap(), &source())
+            let key = crate::bucket::Bucket::new("repo", &crate::S3Config::default()).key("main/a");
+            copy.changes_nothing(&key, (&branch.parse().unwrap(), &path.parse().unwrap()), &source())
         };
         let same = copy(&[("x-amz-storage-class", "GLACIER"), ("cache-control", "new")], false, false);
         assert!(nothing(&same, "main", "a"));

@@ -33,7 +33,7 @@ impl Operation for DeleteObject {
     }
 
     fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
-        Ok(Needs::one(may_delete(call.place.bucket().unwrap_or_default(), call.key()?.path())))
+        Ok(Needs::one(may_delete(call.place.repository(), call.key()?.path())))
     }
 
     async fn run(self, call: Call) -> Reply {

@@ -7,11 +7,12 @@ use lakebed_catalog::{CatalogError, ErrorKind, Precondition};
 use lakebed_core::{BranchId, ObjectPath, RepositoryId};
 
 use super::delete::{may_delete, only_current};
+use crate::bucket::Key;
 use crate::call::{self, Call};
 use crate::error::{Code, S3Error};
 use crate::operation::{Needs, Operation};
 use crate::payload;
-use crate::place::Key;
+use crate::place::Place;
 use crate::reply::{self, Reply};
 use crate::write_conditions::{all, matches, modified_at};
 use crate::xml::{Element, Writer};
@@ -38,7 +39,7 @@ struct Request {
 }
 
 impl Request {
-    fn parse(document: &[u8]) -> Result<Self, S3Error> {
+    fn parse(document: &[u8], place: &Place) -> Result<Self, S3Error> {
         let malformed = || S3Error::of(Code::MalformedXML);
         let root = Element::parse(document, "Delete")?;
         let quiet = root.child("Quiet").map(Element::value).transpose()?.unwrap_or(false);
@@ -59,7 +60,7 @@ impl Request {
                 conditions.push(Precondition::Size(size.value()?));
             }
             objects.push(Asked {
-                key: Key::new(key),
+                key: place.key_of(key)?,
                 version: object.child("VersionId").map(|version| version.text().to_owned()),
                 precondition: all(conditions),
             });
@@ -86,7 +87,7 @@ impl Operation for DeleteObjects {
     async fn run(self, mut call: Call) -> Reply {
         let repository = call.repository()?;
         let body = payload::document(&mut call, LONGEST).await?;
-        let request = Request::parse(&body)?;
+        let request = Request::parse(&body, &call.place)?;
         let mut allowed = Vec::with_capacity(request.objects.len());
         for object in &request.objects {
             allowed.push(call.authorize(&[may_delete(repository.as_str(), object.key.path())]).await);
@@ -199,9 +200,12 @@ fn plan(object: &Asked) -> Result<Option<(BranchId, ObjectPath)>, S3Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::S3Config;
+    use crate::bucket::Bucket;
 
     fn parse(document: &str) -> Result<Request, Code> {
-        Request::parse(document.as_bytes()).map_err(|error| error.code())
+        let place = Place::Bucket(Bucket::new("repo", &S3Config::default()));
+        Request::parse(document.as_bytes(), &place).map_err(|error| error.code())
     }
 
     #[test]

@@ -15,12 +15,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use super::put::PutObject;
 use crate::S3;
 use crate::auth;
+use crate::bucket::Bucket;
 use crate::call::Call;
 use crate::error::{Code, S3Error};
 use crate::form::{Fields, Multipart, Policy, boundary};
 use crate::operation::perform;
 use crate::payload::Payload;
-use crate::place::{Key, Place, virtual_bucket};
+use crate::place::{Place, virtual_bucket};
 use crate::query::Query;
 use crate::reply::{self, Reply};
 use crate::xml::Writer;
@@ -57,16 +58,19 @@ pub(crate) async fn upload(s3: &S3, parts: Parts, place: Place, body: InBody, re
     let bucket = place.bucket().unwrap_or_default().to_owned();
     let mut form = Multipart::new(byte_stream(body), &boundary(&parts.headers)?);
     let fields = read_fields(&mut form).await?;
-    let principal = auth::form::authenticate(s3, &fields).await?;
+    let (principal, access_key) = auth::form::authenticate(s3, &fields).await?;
     let policy = Policy::parse(fields.required("policy")?)?;
     let lengths = policy.check(&fields, &bucket, s3.catalog().clock().now())?;
     let key = fields.required("key")?.to_owned();
+    let settled = Bucket::new(bucket.clone(), s3.config()).settle(s3.catalog()).await?;
+    let place = Place::Object { key: settled.key(&key), bucket: settled };
     let call = Call {
         s3: s3.clone(),
         parts: stand_in(&parts, &fields)?,
-        place: Place::Object { bucket: bucket.clone(), key: Key::new(key.clone()) },
+        place,
         query: Query::default(),
         principal,
+        access_key,
         // The policy is what is signed; the file it allows may be any.
         payload: Payload::Unsigned,
         body: Some(InBody::new(StreamBody::new(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use lakebed_auth::Permission;
-use lakebed_blocks::ByteRange;
+use lakebed_blocks::{ByteRange, PresignedGet};
 use lakebed_catalog::{EntryBytes, EntryView, Repository};
 use lakebed_core::CommitId;
 use lakebed_http::AnswerBody;
@@ -12,6 +12,7 @@ use lakebed_http::AnswerBody;
 use crate::call::{Call, reading};
 use crate::conditions::{self, Outcome};
 use crate::error::{Code, S3Error};
+use crate::metadata::refuse_customer_keys;
 use crate::operation::{Needs, Operation};
 use crate::parts::{PARTS, PartTable};
 use crate::range::{self, Wanted};
@@ -71,7 +72,7 @@ const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// The permission to read the key's object.
 pub(crate) fn may_read(call: &Call) -> Result<Needs, S3Error> {
-    let bucket = call.place.bucket().unwrap_or_default();
+    let bucket = call.place.repository();
     Ok(Needs::one(Permission::object("fs:ReadObject", bucket, call.key()?.path())))
 }
 
@@ -87,6 +88,10 @@ pub(crate) async fn find(call: &Call, version: &Version) -> Result<(Arc<Reposito
         }
     };
     let found = match version {
+        Version::Current if call.ref_at()?.is_some() => {
+            let at = call.ref_at()?.unwrap_or(reference);
+            call.catalog().locate(&repository, &at, &path).await
+        }
         Version::Current => call.catalog().locate(&repository, &reference, &path).await,
         Version::Commit(id) => {
             let reference = id.to_hex().parse().map_err(|_| S3Error::of(Code::NoSuchVersion))?;
@@ -119,6 +124,7 @@ pub(crate) fn part_table(entry: &EntryView<'_>) -> Option<PartTable> {
 
 impl Operation for GetObject {
     fn parse(call: &Call) -> Result<Self, S3Error> {
+        refuse_customer_keys(call.headers())?;
         let version = Version::parse(call.query.get("versionId"))?;
         let part = match call.query.get("partNumber") {
             None => None,
@@ -164,6 +170,11 @@ impl Operation for GetObject {
         }
         let mut response = Response::new(AnswerBody::empty());
         let Selection { wanted, parts_count, checksums } = self.select(&call, &entry)?;
+        if wanted != Wanted::Beyond
+            && let Some(elsewhere) = self.redirect(&call, &repository, &entry).await?
+        {
+            return Ok(elsewhere);
+        }
         stored::all(&entry, response.headers_mut());
         if request.get(CHECKSUM_MODE).is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED")) {
             checksums.show(&entry, response.headers_mut());
@@ -236,6 +247,43 @@ impl Checksums {
 }
 
 impl GetObject {
+    /// Sends a client that is known to follow to the store for the bytes: conditions have been judged, the range it
+    /// sends again. Where our answer would differ from the store's, it gets ours.
+    async fn redirect(
+        &self,
+        call: &Call,
+        repository: &Repository,
+        entry: &EntryView<'_>,
+    ) -> Result<Option<Response<AnswerBody>>, S3Error> {
+        let rules = &call.s3.config().redirect;
+        let agent = call.header(header::USER_AGENT).unwrap_or_default();
+        let follows = rules.user_agents.iter().any(|known| agent.contains(known.as_str()))
+            || rules.access_keys.contains(&call.access_key);
+        let overrides = OVERRIDES.iter().any(|(query, _)| call.query.has(query));
+        let blocks = call.catalog().blocks();
+        if !follows
+            || self.part.is_some()
+            || overrides
+            || call.parts.method != Method::GET
+            || !blocks.info().presign
+        {
+            return Ok(None);
+        }
+        let address = entry.full_address(&repository.storage_namespace);
+        let wanted =
+            PresignedGet { content_type: Some(entry.content_type().to_owned()), ..PresignedGet::default() };
+        let signed = blocks.presign_get(&address, &wanted, rules.life).await;
+        let url = signed.map_err(|error| S3Error::internal("presigned URL", &error))?;
+        let location =
+            HeaderValue::from_str(&url).map_err(|error| S3Error::internal("presigned URL", &error))?;
+        let mut response = Response::new(AnswerBody::empty());
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        stored::validators(entry, response.headers_mut());
+        response.headers_mut().insert(header::LOCATION, location);
+        self.version.echo(response.headers_mut());
+        Ok(Some(response))
+    }
+
     fn select(&self, call: &Call, entry: &EntryView<'_>) -> Result<Selection, S3Error> {
         let Some(number) = self.part else {
             let header = call.header(header::RANGE);

@@ -31,10 +31,10 @@ impl Operation for ListObjects {
 
     async fn run(self, call: Call) -> Reply {
         let Self { shape, marker } = &self;
-        let found = find(&call, shape, marker).await?;
+        let found = find(&call, shape, &shape.meant(marker)).await?;
         let mut xml = Writer::result("ListBucketResult");
         xml.text("Name", call.place.bucket().unwrap_or_default());
-        xml.text("Prefix", &shape.show(&shape.prefix)).text("Marker", &shape.show(marker));
+        xml.text("Prefix", &shape.show(&shape.prefix)).text("Marker", &shape.encode(marker));
         if !shape.delimiter.is_empty()
             && let Some(next) = found.next()
         {
@@ -76,18 +76,18 @@ impl Operation for ListObjectsV2 {
             None | Some("") => start_after.clone().unwrap_or_default(),
             Some(token) => read_token(token)?,
         };
-        let found = find(&call, shape, &after).await?;
+        let found = find(&call, shape, &shape.meant(&after)).await?;
         let mut xml = Writer::result("ListBucketResult");
         xml.text("Name", call.place.bucket().unwrap_or_default());
         xml.text("Prefix", &shape.show(&shape.prefix));
         if let Some(start_after) = start_after {
-            xml.text("StartAfter", &shape.show(start_after));
+            xml.text("StartAfter", &shape.encode(start_after));
         }
         if let Some(token) = token {
             xml.text("ContinuationToken", token);
         }
         if let Some(next) = found.next() {
-            xml.text("NextContinuationToken", &write_token(next));
+            xml.text("NextContinuationToken", &write_token(shape.known(next)));
         }
         xml.value("KeyCount", found.lines.len());
         shape.write_tail(found.more, &mut xml);

@@ -63,7 +63,8 @@ impl Operation for ListParts {
         // An empty page says nothing of where to go on.
         let more = more && !parts.is_empty();
         let mut xml = Writer::result("ListPartsResult");
-        xml.text("Bucket", target.repository.as_str()).text("Key", &self.shape.show(call.key()?.as_str()));
+        xml.text("Bucket", call.place.bucket().unwrap_or_default());
+        xml.text("Key", &self.shape.encode(call.key()?.as_str()));
         xml.text("UploadId", &upload.id);
         write_initiator(&mut xml, &upload);
         write_owner(&mut xml, &call, "Owner");
@@ -114,14 +115,14 @@ impl Operation for ListMultipartUploads {
         let text = |name: &str| call.query.get(name).unwrap_or_default().to_owned();
         Ok(Self {
             shape: Shape::parse(call)?,
-            key_marker: text("key-marker"),
+            key_marker: call.place.hidden() + &text("key-marker"),
             upload_marker: text("upload-id-marker"),
             most: amount(call.query.get("max-uploads"), "max-uploads", "maxUploads", MOST)?,
         })
     }
 
     fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
-        Ok(Needs::one(Permission::repository("fs:ListObjects", call.place.bucket().unwrap_or_default())))
+        Ok(Needs::one(Permission::repository("fs:ListObjects", call.place.repository())))
     }
 
     async fn run(self, call: Call) -> Reply {
@@ -139,7 +140,7 @@ impl Operation for ListMultipartUploads {
         }
         xml.text("Prefix", &show(&self.shape.prefix));
         if !self.shape.delimiter.is_empty() {
-            xml.text("Delimiter", &show(&self.shape.delimiter));
+            xml.text("Delimiter", &self.shape.encode(&self.shape.delimiter));
         }
         xml.value("MaxUploads", self.most).value("IsTruncated", more);
         self.shape.write_encoding(&mut xml);

@@ -34,11 +34,14 @@ pub(crate) struct Shape {
     pub delimiter: String,
     pub amount: usize,
     encoded: bool,
+    /// What stands before every key of the bucket and is not shown ([`crate::bucket::Bucket::hidden`]).
+    hidden: String,
 }
 
 impl Shape {
     pub(crate) fn parse(call: &Call) -> Result<Self, S3Error> {
         let query = &call.query;
+        let hidden = call.place.hidden();
         let encoded = match query.get("encoding-type") {
             None | Some("") => false,
             Some("url") => true,
@@ -48,15 +51,31 @@ impl Shape {
             }
         };
         Ok(Self {
-            prefix: query.get("prefix").unwrap_or_default().to_owned(),
+            prefix: hidden.clone() + query.get("prefix").unwrap_or_default(),
             delimiter: query.get("delimiter").unwrap_or_default().to_owned(),
             amount: amount(query.get("max-keys"), "max-keys", "maxKeys", MOST_KEYS)?,
             encoded,
+            hidden,
         })
     }
 
-    /// A key, prefix or marker as the client wants it written.
+    /// A key or prefix of the catalog as the client knows it.
+    pub(crate) fn known<'a>(&self, text: &'a str) -> &'a str {
+        text.strip_prefix(self.hidden.as_str()).unwrap_or_default()
+    }
+
+    /// The key of the catalog that a text of the client's means.
+    pub(crate) fn meant(&self, text: &str) -> String {
+        format!("{}{text}", self.hidden)
+    }
+
+    /// A key or prefix of the catalog as the client wants it written.
     pub(crate) fn show<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.encode(self.known(text))
+    }
+
+    /// A text of the client's as it wants it written.
+    pub(crate) fn encode<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.encoded { utf8_percent_encode(text, PLAIN).into() } else { text.into() }
     }
 
@@ -64,7 +83,7 @@ impl Shape {
     pub(crate) fn write_tail(&self, more: bool, xml: &mut Writer) {
         xml.value("MaxKeys", self.amount);
         if !self.delimiter.is_empty() {
-            xml.text("Delimiter", &self.show(&self.delimiter));
+            xml.text("Delimiter", &self.encode(&self.delimiter));
         }
         xml.value("IsTruncated", more);
         self.write_encoding(xml);
@@ -129,7 +148,7 @@ impl Found {
 
 /// The permission a listing needs: of branches, or of objects.
 pub(crate) fn may_list(call: &Call, prefix: &str) -> Needs {
-    let bucket = call.place.bucket().unwrap_or_default();
+    let bucket = call.place.repository();
     let action = if prefix.contains('/') { "fs:ListObjects" } else { "fs:ListBranches" };
     Needs::one(Permission::repository(action, bucket))
 }
@@ -180,6 +199,7 @@ async fn in_ref(
         call.catalog().repository(repository).await?;
         return Ok(nothing());
     };
+    let expr = call.ref_at()?.unwrap_or(expr);
     let request = ListRequest {
         prefix: rest.to_owned(),
         after: below.to_owned(),
@@ -189,7 +209,8 @@ async fn in_ref(
     let page = match call.catalog().list_objects(repository, &expr, &request).await {
         Ok(page) => page,
         // A ref that is not there has no keys.
-        Err(error) if is_no_ref(error.kind()) => return Ok(nothing()),
+        Err(error) if is_no_ref(error.kind()) && call.place.named_ref().is_none() => return Ok(nothing()),
+        Err(error) if is_no_ref(error.kind()) => return Err(call.no_such_ref()),
         Err(error) if error.kind() == ErrorKind::AmbiguousRef => {
             return Err(S3Error::new(Code::InvalidRequest, error.to_string()));
         }
@@ -281,8 +302,14 @@ mod tests {
 
     #[test]
     fn keys_are_written_as_clients_decode_them() {
-        let shape = |encoded| Shape { prefix: String::new(), delimiter: String::new(), amount: 1, encoded };
-        assert_eq!(shape(true).show("quux ab/a+b~ü"), "quux%20ab/a%2Bb~%C3%BC");
-        assert_eq!(shape(false).show("quux ab/a+b~ü"), "quux ab/a+b~ü");
+        let shape = |encoded| Shape {
+            prefix: String::new(),
+            delimiter: String::new(),
+            amount: 1,
+            encoded,
+            hidden: "main/".to_owned(),
+        };
+        assert_eq!(shape(true).show("main/quux ab/a+b~ü"), "quux%20ab/a%2Bb~%C3%BC");
+        assert_eq!(shape(false).show("main/quux ab/a+b~ü"), "quux ab/a+b~ü");
     }
 }

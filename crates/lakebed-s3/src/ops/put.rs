@@ -19,7 +19,7 @@ use crate::write_conditions::{name_failed, of_write};
 
 /// The permission to write the key's object.
 pub(crate) fn may_write(call: &Call) -> Result<Permission, S3Error> {
-    let bucket = call.place.bucket().unwrap_or_default();
+    let bucket = call.place.repository();
     Ok(Permission::object("fs:WriteObject", bucket, call.key()?.path()))
 }
 

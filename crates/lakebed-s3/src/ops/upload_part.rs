@@ -12,7 +12,7 @@ use super::put::{may_write, written};
 use super::upload_target::{Agreed, named};
 use crate::auth::date_time;
 use crate::call::Call;
-use crate::copy_source::CopySource;
+use crate::copy_source::{CopySource, Found};
 use crate::error::{Code, S3Error};
 use crate::metadata;
 use crate::operation::{Needs, Operation};
@@ -108,7 +108,7 @@ impl Operation for UploadPartCopy {
         let range = call.headers().get("x-amz-copy-source-range").map(metadata::text);
         Ok(Self {
             number: part_number(call)?,
-            source: CopySource::parse(call.headers())?,
+            source: CopySource::parse(call.headers(), call.s3.config())?,
             range: range.map(|text| copy_range(&text)).transpose()?,
         })
     }
@@ -126,7 +126,7 @@ impl UploadPartCopy {
     async fn copy(self, call: Call) -> Result<String, S3Error> {
         let target = named(&call).await?;
         let upload = call.catalog().begin_part(&target, self.number).await?;
-        let (repository, source) = self.source.find(&call).await?;
+        let Found { repository, entry: source, .. } = self.source.find(&call).await?;
         let range = self.range.unwrap_or(ByteRange { start: 0, end: source.size });
         if range.end > source.size {
             return Err(S3Error::new(

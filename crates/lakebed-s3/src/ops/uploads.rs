@@ -36,7 +36,7 @@ impl Operation for CreateMultipartUpload {
         let options = options(&call, self.agreed);
         let upload = call.catalog().create_upload(&repository, &branch, &path, self.draft, options).await?;
         let mut xml = Writer::result("InitiateMultipartUploadResult");
-        xml.text("Bucket", repository.as_str())
+        xml.text("Bucket", call.place.bucket().unwrap_or_default())
             .text("Key", call.key()?.as_str())
             .text("UploadId", &upload.id);
         let mut response = reply::xml(StatusCode::OK, xml.finish("InitiateMultipartUploadResult"));
@@ -58,7 +58,7 @@ impl Operation for AbortMultipartUpload {
     }
 
     fn needs(&self, call: &Call) -> Result<Needs, S3Error> {
-        Ok(Needs::one(may_delete(call.place.bucket().unwrap_or_default(), call.key()?.path())))
+        Ok(Needs::one(may_delete(call.place.repository(), call.key()?.path())))
     }
 
     async fn run(self, call: Call) -> Reply {

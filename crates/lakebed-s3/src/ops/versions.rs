@@ -35,10 +35,10 @@ impl Operation for ListObjectVersions {
 
     async fn run(self, call: Call) -> Reply {
         let Self { shape, key_marker, version_marker } = &self;
-        let found = find(&call, shape, key_marker).await?;
+        let found = find(&call, shape, &shape.meant(key_marker)).await?;
         let mut xml = Writer::result("ListVersionsResult");
         xml.text("Name", call.place.bucket().unwrap_or_default());
-        xml.text("Prefix", &shape.show(&shape.prefix)).text("KeyMarker", &shape.show(key_marker));
+        xml.text("Prefix", &shape.show(&shape.prefix)).text("KeyMarker", &shape.encode(key_marker));
         xml.text("VersionIdMarker", version_marker);
         if let Some(next) = found.next() {
             xml.text("NextKeyMarker", &shape.show(next)).text("NextVersionIdMarker", "null");

@@ -111,6 +111,10 @@ pub(crate) fn take(call: &mut Call, default: Algorithm) -> Result<Incoming, S3Er
     if !says_length {
         return Err(S3Error::of(Code::MissingContentLength));
     }
+    let most = call.s3.config().max_put_bytes;
+    if let Some(length) = length.filter(|length| *length > most) {
+        return Err(too_large(length, most));
+    }
     let digest = Arc::new(Mutex::new(None));
     let (algorithm, kept) = (announced.algorithm, digest.clone());
     let (unframer, hash) = match call.payload.clone() {
@@ -126,6 +130,7 @@ pub(crate) fn take(call: &mut Call, default: Algorithm) -> Result<Incoming, S3Er
         hasher: Hasher::new(algorithm),
         announced,
         length,
+        most,
         seen: 0,
         kept,
     };
@@ -160,6 +165,12 @@ pub(crate) async fn document(call: &mut Call, limit: usize) -> Result<Bytes, S3E
     Ok(bytes)
 }
 
+fn too_large(size: u64, most: u64) -> S3Error {
+    S3Error::of(Code::EntityTooLarge)
+        .with("ProposedSize", size.to_string())
+        .with("MaxSizeAllowed", most.to_string())
+}
+
 /// A body under verification.
 struct Verifier {
     source: ByteStream,
@@ -171,6 +182,8 @@ struct Verifier {
     hasher: Hasher,
     announced: Announced,
     length: Option<u64>,
+    /// Bytes that a body may have.
+    most: u64,
     seen: u64,
     kept: Arc<Mutex<Option<Vec<u8>>>>,
 }
@@ -196,6 +209,9 @@ impl Verifier {
         self.seen += bytes.len() as u64;
         if self.length.is_some_and(|length| self.seen > length) {
             return Err(S3Error::of(Code::IncompleteBody));
+        }
+        if self.seen > self.most {
+            return Err(too_large(self.seen, self.most));
         }
         if let Some((hash, _)) = &mut self.hash {
             hash.update(bytes);

@@ -1,6 +1,7 @@
 //! Configuration: files of lakeFS's shape, `LAKEFS_*` and `LAKEBED_*` variables, and the settings they give
 //! (`operations.md` §2).
 
+mod gateway;
 mod keys;
 mod store;
 mod values;
@@ -183,26 +184,9 @@ impl Settings {
             node_cache_bytes: values
                 .int("committed.sstable.memory.cache_size_bytes")?
                 .map_or(NODE_CACHE_BYTES, |bytes| bytes.min(NODE_CACHE_BYTES)),
-            gateway: gateway(values)?,
+            gateway: gateway::gateway(values)?,
         })
     }
-}
-
-/// The S3 gateway's settings.
-fn gateway(values: &Values) -> Result<S3Config, ConfigError> {
-    let mut config = S3Config::default();
-    let domains = values.list("gateways.s3.domain_name");
-    if !domains.is_empty() {
-        config.domains =
-            domains.iter().map(|domain| domain.trim_end_matches('.').to_ascii_lowercase()).collect();
-    }
-    if let Some(region) = values.text("gateways.s3.region") {
-        region.clone_into(&mut config.region);
-    }
-    if let Some(verify) = values.bool("gateways.s3.verify_unsupported")? {
-        config.verify_unsupported = verify;
-    }
-    Ok(config)
 }
 
 /// Unknown keys as lines for a person; an error if `strict`.
