@@ -46,9 +46,13 @@ test-clients: build venvs ## Published clients, unmodified, against the built se
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 
 .PHONY: test-stores
-test-stores: build venvs ## Object stores: the conformance suite on emulators, and a server over one
+test-stores: build venvs node_modules/azurite ## Object stores: the conformance suite on emulators, a server over each, trouble
 	$(PYTHON) tests/stores/conformance.py
 	$(PYTEST) tests/stores
+
+node_modules/azurite:
+	scripts/need.sh node=nodejs npm=npm
+	npm install --no-save --no-package-lock --no-audit --no-fund --silent azurite@3
 
 .PHONY: test-promises
 test-promises: build venvs ## Durability, crashes, memory, hostile input, fuzzing, the peer's losses: the short forms

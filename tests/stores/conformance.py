@@ -1,28 +1,41 @@
 #!/usr/bin/env python3
-"""Runs the conformance suite of block stores on each service there is here: an emulator of S3, and Lakebed's own S3 door."""
+"""Runs the conformance suite of block stores on each service there is here: emulators of S3, Google Cloud Storage and Azure
+Blob Storage, and Lakebed's own S3 door."""
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 
-from emulators import KEY, SECRET, moto
+import azurite
+from emulators import KEY, SECRET, moto, versitygw
+from gcs import gcs
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from lakebed_server import KEY as OUR_KEY, SECRET as OUR_SECRET, Server  # noqa: E402
 
 
-def suite(name, endpoint, key, secret, **more):
+def suite(name, test, **service):
     print(f"== {name}", flush=True)
-    service = {"LAKEBED_TEST_S3_ENDPOINT": endpoint, "LAKEBED_TEST_S3_ACCESS_KEY": key, "LAKEBED_TEST_S3_SECRET_KEY": secret}
-    command = ["cargo", "test", "-q", "-p", "lakebed-blocks", "--test", "s3", "--", "--ignored"]
-    return subprocess.run(command, env=os.environ | service | more).returncode
+    variables = {f"LAKEBED_TEST_{variable}": value for variable, value in service.items()}
+    command = ["cargo", "test", "-q", "-p", "lakebed-blocks", "--test", test, "--", "--ignored"]
+    return subprocess.run(command, env=os.environ | variables).returncode
 
 
 with moto("suite") as endpoint:
-    failed = suite("moto", endpoint, KEY, SECRET, LAKEBED_TEST_S3_LAX="1")
+    failed = suite("S3: moto", "s3", S3_ENDPOINT=endpoint, S3_ACCESS_KEY=KEY, S3_SECRET_KEY=SECRET, S3_LAX="1")
+if shutil.which("versitygw"):
+    with versitygw("suite") as endpoint:
+        failed |= suite("S3: versitygw", "s3", S3_ENDPOINT=endpoint, S3_ACCESS_KEY=KEY, S3_SECRET_KEY=SECRET)
+else:
+    print("== S3: versitygw is not here, passed over (go install github.com/versity/versitygw/cmd/versitygw@latest)")
 with tempfile.TemporaryDirectory() as directory, Server(pathlib.Path(directory) / "lake") as server:
     status, answer = server.rest("POST", "/repositories", {"name": "suite", "storage_namespace": "local://suite"})
     assert status == 201, answer
-    failed |= suite("lakebed", server.endpoint, OUR_KEY, OUR_SECRET)
+    failed |= suite("S3: lakebed", "s3", S3_ENDPOINT=server.endpoint, S3_ACCESS_KEY=OUR_KEY, S3_SECRET_KEY=OUR_SECRET)
+with gcs("suite") as (endpoint, credentials, _):
+    failed |= suite("Google Cloud Storage: fake-gcs-server", "gs", GS_ENDPOINT=endpoint, GS_CREDENTIALS=credentials)
+with azurite.azurite("suite") as endpoint:
+    failed |= suite("Azure Blob Storage: Azurite", "azure", AZURE_ENDPOINT=endpoint, AZURE_KEY=azurite.KEY)
 sys.exit(failed)

@@ -1,10 +1,15 @@
 """Emulators of object services on loopback, fresh for whoever asks."""
 import contextlib
 import logging
-import socket
+import os
+import pathlib
+import subprocess
+import tempfile
 
 import boto3
 from moto.server import ThreadedMotoServer
+
+from gcs import free_port, wait_for
 
 KEY, SECRET = "AKIASTORES", "stores-secret"
 
@@ -17,9 +22,7 @@ def s3_client(endpoint, **more):
 def moto(bucket):
     """An S3 service with one bucket: its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
     try:
@@ -28,3 +31,23 @@ def moto(bucket):
         yield endpoint
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def versitygw(bucket):
+    """Another one, over a directory."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as directory:
+        (pathlib.Path(directory) / "root").mkdir()
+        env = os.environ | {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
+        command = ["versitygw", "--port", f"127.0.0.1:{port}", "posix", "--sidecar", f"{directory}/meta", f"{directory}/root"]
+        (pathlib.Path(directory) / "meta").mkdir()
+        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(port, process)
+            endpoint = f"http://127.0.0.1:{port}"
+            s3_client(endpoint).create_bucket(Bucket=bucket)
+            yield endpoint
+        finally:
+            process.kill()
+            process.wait()

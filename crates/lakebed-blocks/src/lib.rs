@@ -10,10 +10,13 @@
 //!   with [`BlockError::Exists`] when `if_absent` was asked for.
 
 mod address;
+mod azure;
 mod body;
 pub mod conformance;
+mod gs;
 mod local;
 mod mem;
+mod remote;
 mod s3;
 
 use std::time::Duration;
@@ -22,9 +25,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub use azure::{AzureStore, AzureStoreConfig};
 pub use body::{body_from_bytes, collect};
+pub use gs::{GsCredentials, GsEncryption, GsStore, GsStoreConfig};
 pub use local::{LocalImport, LocalStore};
 pub use mem::MemStore;
+pub use remote::Sources;
+pub use remote::client::Patience;
 pub use s3::{S3Credentials, S3Store, S3StoreConfig};
 
 /// The bytes of an object on their way in or out. An `Err` item ends the stream.
@@ -179,6 +186,15 @@ pub enum BlockError {
     /// The body given ended in an error; nothing was stored.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The store is out of reach, overloaded, or failed for now: trying again later may help. It is not known whether
+    /// what was asked has happened.
+    #[error("object store: {what}: {why}")]
+    Unavailable {
+        /// What was being done.
+        what: &'static str,
+        /// What the store said, or that it said nothing.
+        why: String,
+    },
     /// The store failed.
     #[error("object store: {what}: {source}")]
     Io {

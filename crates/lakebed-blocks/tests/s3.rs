@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakebed_blocks::{
-    BlockAddress, BlockStore, PresignedGet, PutOptions, S3Credentials, S3Store, S3StoreConfig, conformance,
+    BlockAddress, BlockStore, PresignedGet, S3Credentials, S3Store, S3StoreConfig, conformance,
 };
 
 async fn store() -> S3Store {
@@ -30,27 +30,16 @@ async fn store() -> S3Store {
 async fn the_suite() {
     let store = Arc::new(store().await);
     if std::env::var_os("LAKEBED_TEST_S3_LAX").is_some() {
-        conformance::run_most(store).await;
+        conformance::run_most(store, "s3://suite/main").await;
     } else {
-        conformance::run_all(store).await;
+        conformance::run_all(store, "s3://suite/main").await;
     }
 }
 
-/// Bodies of unknown length that take several parts, and announced ones that stream.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an S3 service: make test-stores"]
 async fn large_bodies() {
-    let store = store().await;
-    let content: Vec<u8> = (0..20_000_000_u32).map(|n| (n * 7 / 3) as u8).collect();
-    for size_hint in [None, Some(content.len() as u64)] {
-        let address = BlockAddress::new("s3://suite/main/large");
-        let chunks: Vec<_> = content.chunks(70_001).map(|chunk| Ok(chunk.to_vec().into())).collect();
-        let options = PutOptions { size_hint, if_absent: false };
-        let stored = store.put(&address, Box::pin(futures::stream::iter(chunks)), options).await.unwrap();
-        assert_eq!(stored.size, content.len() as u64);
-        let read = store.get(&address, None).await.unwrap();
-        assert!(lakebed_blocks::collect(read, usize::MAX).await.unwrap() == content);
-    }
+    conformance::large_bodies(Arc::new(store().await), "s3://suite/main").await;
 }
 
 /// Signed URLs name what they were asked for; a real client uses them in the black-box suite.

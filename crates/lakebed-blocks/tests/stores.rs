@@ -13,13 +13,13 @@ use lakebed_blocks::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory() {
-    conformance::run_all(Arc::new(MemStore::new())).await;
+    conformance::run_all(Arc::new(MemStore::new()), "mem://suite/main").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local() {
     let root = tempfile::tempdir().unwrap();
-    conformance::run_all(Arc::new(LocalStore::open(root.path()).unwrap())).await;
+    conformance::run_all(Arc::new(LocalStore::open(root.path()).unwrap()), "local://suite/main").await;
 }
 
 fn at(key: &str) -> BlockAddress {

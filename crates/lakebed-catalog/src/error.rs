@@ -68,13 +68,17 @@ pub enum ErrorKind {
     Cancelled,
     /// The request body broke off; the source is the edge's own error.
     Body,
-    /// A fault of ours or of a store below.
+    /// The object store is out of reach or overloaded; try again.
+    StoreUnavailable,
+    /// The object store refuses what was asked, for a reason its operator can remove; the message says which.
+    StoreFailed,
+    /// A fault of ours or of an engine below.
     Internal,
 }
 
 impl ErrorKind {
     /// Every kind.
-    const ALL: [Self; 31] = [
+    const ALL: [Self; 33] = [
         Self::Invalid,
         Self::RepositoryNotFound,
         Self::BranchNotFound,
@@ -105,6 +109,8 @@ impl ErrorKind {
         Self::Expired,
         Self::Cancelled,
         Self::Body,
+        Self::StoreUnavailable,
+        Self::StoreFailed,
         Self::Internal,
     ];
 
@@ -188,6 +194,8 @@ impl CatalogError {
             Self::Blocks(BlockError::OutOfRange(_)) => ErrorKind::PreconditionFailed,
             Self::Blocks(BlockError::Refused { .. }) => ErrorKind::Forbidden,
             Self::Blocks(BlockError::Unsupported(_)) => ErrorKind::Unsupported,
+            Self::Blocks(BlockError::Unavailable { .. }) => ErrorKind::StoreUnavailable,
+            Self::Blocks(BlockError::Io { .. }) => ErrorKind::StoreFailed,
             Self::Kv(_) | Self::Blocks(_) | Self::Tree(_) | Self::Damaged { .. } => ErrorKind::Internal,
         }
     }

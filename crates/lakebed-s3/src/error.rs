@@ -278,6 +278,14 @@ impl From<CatalogError> for S3Error {
                 Self::of(Code::SlowDown).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
             }
             ErrorKind::Body => Self::of(Code::IncompleteBody),
+            ErrorKind::StoreUnavailable => {
+                tracing::error!(%error, "the object store failed");
+                say(Code::SlowDown).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+            ErrorKind::StoreFailed => {
+                tracing::error!(%error, "the object store failed");
+                say(Code::InternalError)
+            }
             ErrorKind::Internal => Self::internal("catalog", &error),
         }
     }
@@ -291,7 +299,7 @@ impl From<BodyError> for S3Error {
                 Ok(refusal) => *refusal,
                 Err(_) => Self::of(Code::IncompleteBody),
             },
-            error @ BodyError::Store(_) => Self::internal("object store", &error),
+            BodyError::Store(error) => CatalogError::Blocks(*error).into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
-use lakebed_blocks::{BlockStore, LocalStore, MemStore, S3Store};
+use lakebed_blocks::{AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv};
@@ -70,6 +70,10 @@ impl Lake {
                 )
             }
             Blockstore::S3(config) => Arc::new(S3Store::open(config.as_ref().clone()).await),
+            Blockstore::Gs(config) => Arc::new(GsStore::open(config.as_ref().clone(), Sources::default())?),
+            Blockstore::Azure(config) => {
+                Arc::new(AzureStore::open(config.as_ref().clone(), Sources::default())?)
+            }
             Blockstore::Mem => Arc::new(MemStore::new()),
         };
         let kv = metrics.kv(settings.database.kind(), kv);

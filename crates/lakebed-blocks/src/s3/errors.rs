@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use crate::remote::chain;
 use crate::{BlockAddress, BlockError};
 
 /// Code and text of a refusal.
@@ -24,8 +25,12 @@ impl Answer<'_> {
             "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
                 ": the bucket is in another region, set blockstore.s3.region or discover_bucket_region"
             }
-            "SlowDown" | "RequestLimitExceeded" | "ServiceUnavailable" => {
-                ": the store is overloaded, try again later"
+            "SlowDown"
+            | "RequestLimitExceeded"
+            | "ServiceUnavailable"
+            | "InternalError"
+            | "RequestTimeout" => {
+                return BlockError::Unavailable { what, why: format!("{code} {said} at {address}") };
             }
             _ => "",
         };
@@ -55,14 +60,22 @@ where
             let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
             Answer { code: Some(code), message }.error(what, address)
         }
-        (None, Some(status)) => {
-            let source = std::io::Error::other(format!("status {status} at {address}: {}", chain(error)));
+        (None, Some(status)) if status < 500 && status != 408 && status != 429 => {
+            let help = match status {
+                401 | 403 => {
+                    ": check blockstore.s3.credentials or the environment they come from, and their policy"
+                }
+                _ => "",
+            };
+            let source = std::io::Error::other(format!("status {status} at {address}{help}"));
             BlockError::Io { what, source }
         }
+        (None, Some(status)) => {
+            BlockError::Unavailable { what, why: format!("status {status} at {address}") }
+        }
         (None, None) => {
-            let source =
-                std::io::Error::other(format!("{} at {address}: is the store reachable?", chain(error)));
-            BlockError::Io { what, source }
+            let why = format!("{} at {address}: is the store reachable?", chain(error));
+            BlockError::Unavailable { what, why }
         }
     }
 }
@@ -89,19 +102,4 @@ where
 /// A request that could not even be made.
 pub(super) fn unbuilt(what: &'static str, error: &dyn std::error::Error) -> BlockError {
     BlockError::Io { what, source: std::io::Error::other(error.to_string()) }
-}
-
-/// An error and what is behind it, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = error.source();
-    }
-    text
 }

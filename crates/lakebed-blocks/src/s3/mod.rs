@@ -12,7 +12,6 @@
 //! Every call has a time limit for connecting and for the first byte of its answer; bodies must keep moving. Calls that
 //! can be repeated are, with jitter.
 
-mod body;
 mod errors;
 mod location;
 mod presign;
@@ -41,16 +40,13 @@ use parking_lot::Mutex;
 
 use self::errors::{Answer, failed};
 use self::location::Location;
+use crate::remote::client::Patience;
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
     StoreInfo, Stored, StoredPart,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the end of a request to the first byte of its answer.
-const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// Attempts of a call that can be repeated, the first included.
-const ATTEMPTS: u32 = 4;
 /// What S3 deletes by one call.
 const DELETE_BATCH: usize = 1000;
 /// Buckets whose region is remembered.
@@ -83,8 +79,8 @@ pub struct S3StoreConfig {
     pub disable_presign: bool,
     /// No presigned URLs of parts.
     pub disable_presign_parts: bool,
-    /// Attempts of a call, the first included; unset is 4.
-    pub attempts: Option<u32>,
+    /// Time limits and repetitions.
+    pub patience: Patience,
 }
 
 /// A key pair that is configured as such.
@@ -119,14 +115,15 @@ impl S3Store {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build();
+        // From the begin of a request to the first byte of its answer; bodies that pass are watched by themselves.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(config.patience.timeout)
+            .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .timeout_config(timeouts)
-            .retry_config(
-                RetryConfig::standard().with_max_attempts(config.attempts.unwrap_or(ATTEMPTS).max(1)),
-            );
+            .retry_config(RetryConfig::standard().with_max_attempts(config.patience.attempts.max(1)));
         if let Some(file) = &config.credentials_file {
             loader = loader.profile_files(
                 EnvConfigFiles::builder()
@@ -261,7 +258,7 @@ impl BlockStore for S3Store {
             .body
             .collect()
             .await
-            .map_err(|error| BlockError::Io { what: "get", source: std::io::Error::other(error) })?;
+            .map_err(|error| BlockError::Unavailable { what: "get", why: error.to_string() })?;
         Ok(bytes.into_bytes())
     }
 
@@ -479,11 +476,9 @@ impl S3Store {
                 }
             }
             Err(error) => {
-                // One failure for all; its text is the same for each.
-                let text = failed("delete", &addresses[batch[0].0], &error).to_string();
+                // One failure for all.
                 for (index, _) in batch {
-                    let source = std::io::Error::other(text.clone());
-                    results[*index] = Err(BlockError::Io { what: "delete", source });
+                    results[*index] = Err(failed("delete", &addresses[*index], &error));
                 }
             }
         }

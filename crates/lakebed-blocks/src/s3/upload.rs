@@ -3,24 +3,21 @@
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::ByteStream as SdkStream;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{Builder, Config, StalledStreamProtectionConfig};
+use aws_sdk_s3::primitives::{ByteStream as SdkStream, SdkBody};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use md5::{Digest, Md5};
+use bytes::Bytes;
 
 use super::S3Store;
-use super::body::announced;
 use super::errors::{failed, of_upload};
 use super::location::Location;
+use crate::remote::announced::{Announced, announced};
+use crate::remote::parts::{PART, Parts, SMALL, part_size, unannounced};
 use crate::{BlockAddress, BlockError, BlockStore, ByteRange, ByteStream, PutOptions, Stored, StoredPart};
 
-/// Bodies up to this are held in memory, so that a failed call can be repeated.
-const SMALL: u64 = 1 << 20;
 /// The most that one `PutObject`, `UploadPart` or `CopyObject` takes.
 const SINGLE: u64 = 5 << 30;
-/// The first parts of a body of unknown length; they double every thousand parts.
-const PART: usize = 8 << 20;
 /// Parts of a large copy.
 const COPY_PART: u64 = 1 << 30;
 /// How long giving an upload up may take.
@@ -92,6 +89,8 @@ impl S3Store {
             .set_if_none_match(if_absent.then(|| "*".to_owned()))
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.encryption_key())
+            .customize()
+            .config_override(patient(size.is_some()))
             .send()
             .await
             .map(drop)
@@ -107,7 +106,8 @@ impl S3Store {
         if_absent: bool,
     ) -> Result<Stored, BlockError> {
         let (body, outcome) = announced(body, size);
-        let call = self.put_object(address, body, Some(size), if_absent).await;
+        let call = self.put_object(address, as_sent(body), Some(size), if_absent);
+        let call = outcome.watch(address, self.config.patience.timeout, call).await;
         outcome.of(call).map(|((), stored)| stored)
     }
 
@@ -115,16 +115,14 @@ impl S3Store {
     async fn upload_in_parts(
         &self,
         address: &BlockAddress,
-        mut body: ByteStream,
+        body: ByteStream,
         if_absent: bool,
     ) -> Result<Stored, BlockError> {
-        let mut md5 = Md5::new();
-        let mut rest = Bytes::new();
-        let first = next_part(&mut body, &mut rest, PART, &mut md5).await?;
+        let mut body = Parts::of(body);
+        let first = body.next(PART).await?;
         if first.len() < PART {
-            let size = first.len() as u64;
             self.upload_bytes(address, first, if_absent).await?;
-            return Ok(Stored { size, md5: md5.finalize().into() });
+            return Ok(body.stored());
         }
         let (client, at) = self.at(address).await?;
         let upload = self.begin_parts(&client, &at, address).await?;
@@ -134,23 +132,21 @@ impl S3Store {
             key: at.key.to_owned(),
             upload: Some(upload.clone()),
         };
-        let (mut parts, mut size, mut part) = (Vec::new(), 0, first);
+        let (mut parts, mut part) = (Vec::new(), first);
         while !part.is_empty() {
             let number = parts.len() as u32 + 1;
             let length = part.len() as u64;
-            size += length;
-            let wanted = PART << (number / 1000).min(9);
             // The next part is read while this one is on its way.
             let (sent, next) = tokio::join!(
                 self.send_part(&client, &at, address, &upload, number, SdkStream::from(part), length),
-                next_part(&mut body, &mut rest, wanted, &mut md5),
+                body.next(part_size(number)),
             );
             parts.push(StoredPart { number, tag: sent?, size: length });
             part = next?;
         }
         self.join_parts(&client, &at, address, &upload, &parts, if_absent).await?;
         unfinished.upload = None;
-        Ok(Stored { size, md5: md5.finalize().into() })
+        Ok(body.stored())
     }
 
     pub(super) async fn begin_parts(
@@ -185,6 +181,7 @@ impl S3Store {
         body: SdkStream,
         size: u64,
     ) -> Result<String, BlockError> {
+        let passing = body.bytes().is_none();
         let answer = client
             .upload_part()
             .bucket(at.bucket)
@@ -193,6 +190,8 @@ impl S3Store {
             .part_number(number as i32)
             .content_length(size as i64)
             .body(body)
+            .customize()
+            .config_override(patient(passing))
             .send()
             .await
             .map_err(|error| of_upload("put part", address, upload, &error))?;
@@ -207,28 +206,21 @@ impl S3Store {
         address: &BlockAddress,
         upload: &str,
         number: u32,
-        mut body: ByteStream,
+        body: ByteStream,
         size: Option<u64>,
     ) -> Result<(Stored, String), BlockError> {
         let (client, at) = self.at(address).await?;
         match size {
             Some(size) if SMALL < size && size <= SINGLE => {
                 let (body, outcome) = announced(body, size);
-                let call = self.send_part(&client, &at, address, upload, number, body, size).await;
+                let call = self.send_part(&client, &at, address, upload, number, as_sent(body), size);
+                let call = outcome.watch(address, self.config.patience.timeout, call).await;
                 outcome.of(call).map(|(tag, stored)| (stored, tag))
             }
             _ => {
-                let mut md5 = Md5::new();
-                let mut rest = Bytes::new();
-                let part = next_part(&mut body, &mut rest, PART + 1, &mut md5).await?;
-                if part.len() > PART {
-                    return Err(BlockError::Unsupported("parts over 8 MiB whose length is not announced"));
-                }
-                let stored = Stored { size: part.len() as u64, md5: md5.finalize().into() };
-                let length = stored.size;
-                let tag = self
-                    .send_part(&client, &at, address, upload, number, SdkStream::from(part), length)
-                    .await?;
+                let (part, stored) = unannounced(body).await?;
+                let body = SdkStream::from(part);
+                let tag = self.send_part(&client, &at, address, upload, number, body, stored.size).await?;
                 Ok((stored, tag))
             }
         }
@@ -329,46 +321,17 @@ impl S3Store {
     }
 }
 
-/// Up to `wanted` bytes of a body; fewer only at its end. What was read beyond them stays in `rest`.
-async fn next_part(
-    body: &mut ByteStream,
-    rest: &mut Bytes,
-    wanted: usize,
-    md5: &mut Md5,
-) -> Result<Bytes, BlockError> {
-    let mut part = BytesMut::from(&rest.split_to(rest.len().min(wanted))[..]);
-    while part.len() < wanted {
-        let Some(chunk) = body.next().await else { break };
-        let mut chunk = chunk?;
-        part.extend_from_slice(&chunk.split_to(chunk.len().min(wanted - part.len())));
-        *rest = chunk;
-    }
-    md5.update(&part);
-    Ok(part.freeze())
+fn as_sent(body: Announced) -> SdkStream {
+    SdkStream::new(SdkBody::from_body_1_x(body))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_body_is_cut_into_parts_of_the_size_wanted() {
-        let content: Vec<u8> = (0..100_u8).collect();
-        for chunk in [1, 7, 100] {
-            let chunks: Vec<_> =
-                content.chunks(chunk).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-            let mut body: ByteStream = Box::pin(futures::stream::iter(chunks));
-            let (mut rest, mut md5, mut parts) = (Bytes::new(), Md5::new(), Vec::new());
-            loop {
-                let part = next_part(&mut body, &mut rest, 30, &mut md5).await.unwrap();
-                if part.is_empty() {
-                    break;
-                }
-                parts.push(part);
-            }
-            assert_eq!(parts.iter().map(Bytes::len).collect::<Vec<_>>(), [30, 30, 30, 10]);
-            assert_eq!(parts.concat(), content);
-            assert_eq!(md5.finalize(), Md5::digest(&content));
-        }
+/// The client's own limit runs from the begin of a request and would end long bodies: those that pass have a watch of
+/// their own ([`crate::remote::announced::Outcome::watch`]).
+fn patient(passing: bool) -> Builder {
+    let builder = Config::builder();
+    if !passing {
+        return builder;
     }
+    let timeouts = TimeoutConfig::builder().read_timeout(Duration::from_hours(7 * 24)).build();
+    builder.timeout_config(timeouts).stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }

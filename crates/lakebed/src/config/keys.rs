@@ -93,6 +93,7 @@ keys! {
     "blockstore.type" Text used;
     "blockstore.default_namespace_prefix" Text used;
     "blockstore.signing.secret_key" Text used;
+    "blockstore.timeout" Duration used;
     "blockstore.local.path" Text used;
     "blockstore.s3.region" Text used;
     "blockstore.s3.profile" Text used;
@@ -116,6 +117,26 @@ keys! {
     "blockstore.s3.client_log_retries" Bool ignored;
     "blockstore.s3.web_identity.session_duration" Duration ignored;
     "blockstore.s3.web_identity.session_expiry_window" Duration ignored;
+    "blockstore.gs.credentials_file" Text used;
+    "blockstore.gs.credentials_json" Text used;
+    "blockstore.gs.endpoint" Text used;
+    "blockstore.gs.pre_signed_expiry" Duration used;
+    "blockstore.gs.disable_pre_signed" Bool used;
+    "blockstore.gs.disable_pre_signed_ui" Bool used;
+    "blockstore.gs.server_side_encryption_customer_supplied" Text used;
+    "blockstore.gs.server_side_encryption_kms_key_id" Text used;
+    "blockstore.gs.max_retries" Int used;
+    "blockstore.azure.storage_account" Text used;
+    "blockstore.azure.storage_access_key" Text used;
+    "blockstore.azure.sas_token" Text used;
+    "blockstore.azure.domain" Text used;
+    "blockstore.azure.endpoint" Text used;
+    "blockstore.azure.china_cloud" Bool used;
+    "blockstore.azure.auth_method" Text ignored;
+    "blockstore.azure.pre_signed_expiry" Duration used;
+    "blockstore.azure.disable_pre_signed" Bool used;
+    "blockstore.azure.disable_pre_signed_ui" Bool used;
+    "blockstore.azure.max_retries" Int used;
     "blockstore.local.import_enabled" Bool used;
     "blockstore.local.import_hidden" Bool used;
     "blockstore.local.allowed_external_prefixes" List used;
@@ -185,8 +206,6 @@ keys! {
 pub(crate) const ACCEPTED_SECTIONS: &[&str] = &[
     "database.cosmosdb",
     "database.redis",
-    "blockstore.azure",
-    "blockstore.gs",
     "auth.api",
     "auth.authentication_api",
     "auth.remote_authenticator",

@@ -242,6 +242,6 @@ mod tests {
             .err()
             .unwrap()
             .to_string();
-        assert!(error.contains("ftp") && error.contains("local, s3, mem"), "{error}");
+        assert!(error.contains("ftp") && error.contains("local, s3, gs, azure, mem"), "{error}");
     }
 }

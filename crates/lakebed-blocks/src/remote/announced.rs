@@ -3,15 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use aws_sdk_s3::primitives::{ByteStream as SdkStream, SdkBody};
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body::{Body, Frame, SizeHint};
 use md5::{Digest, Md5};
 use parking_lot::Mutex;
 
-use crate::{BlockError, BodyError, ByteStream, Stored};
+use crate::{BlockAddress, BlockError, BodyError, ByteStream, Stored};
 
 /// What became of a body, known when the call that sent it has ended.
 #[derive(Default)]
@@ -20,14 +20,40 @@ struct Passed {
     broken: Option<BodyError>,
     /// Size and MD5, if it came to its end.
     whole: Option<Stored>,
+    /// How often it was asked for more.
+    asked: u64,
+    /// The next piece is not there yet: our own client keeps the service waiting.
+    starved: bool,
 }
 
 /// The other end of an [`announced`] body.
-pub(super) struct Outcome(Arc<Mutex<Passed>>);
+pub(crate) struct Outcome(Arc<Mutex<Passed>>);
 
 impl Outcome {
+    /// Runs the call that sends the body, unless the service neither takes more of it nor answers for `timeout`.
+    pub(crate) async fn watch<T>(
+        &self,
+        address: &BlockAddress,
+        timeout: Duration,
+        call: impl Future<Output = Result<T, BlockError>>,
+    ) -> Result<T, BlockError> {
+        let mut call = std::pin::pin!(call);
+        let mut seen = 0;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(timeout, &mut call).await {
+                return answer;
+            }
+            let passed = self.0.lock();
+            if passed.asked == seen && !passed.starved {
+                let why = format!("nothing came for {} s at {address}", timeout.as_secs_f64());
+                return Err(BlockError::Unavailable { what: "put", why });
+            }
+            seen = passed.asked;
+        }
+    }
+
     /// What was stored, if the call succeeded; a body that broke off is the reason whatever the call says.
-    pub(super) fn of<T>(self, call: Result<T, BlockError>) -> Result<(T, Stored), BlockError> {
+    pub(crate) fn of<T>(self, call: Result<T, BlockError>) -> Result<(T, Stored), BlockError> {
         let mut passed = self.0.lock();
         if let Some(broken) = passed.broken.take() {
             return Err(BlockError::Body(broken));
@@ -43,7 +69,8 @@ impl Outcome {
     }
 }
 
-struct Announced {
+/// A body of known length. It can be sent once.
+pub(crate) struct Announced {
     /// Never locked: it makes the body shareable between threads, as its consumer wants it to be.
     body: Mutex<ByteStream>,
     /// Held back until more follows or the body has ended well: what is only found wrong at its end, such as a
@@ -58,7 +85,7 @@ struct Announced {
 }
 
 /// A body of `size` bytes, not empty; one that turns out longer or shorter breaks the request off.
-pub(super) fn announced(body: ByteStream, size: u64) -> (SdkStream, Outcome) {
+pub(crate) fn announced(body: ByteStream, size: u64) -> (Announced, Outcome) {
     let passed: Arc<Mutex<Passed>> = Arc::default();
     let body = Announced {
         body: Mutex::new(body),
@@ -68,7 +95,7 @@ pub(super) fn announced(body: ByteStream, size: u64) -> (SdkStream, Outcome) {
         md5: Some(Md5::new()),
         passed: passed.clone(),
     };
-    (SdkStream::new(SdkBody::from_body_1_x(body)), Outcome(passed))
+    (body, Outcome(passed))
 }
 
 fn wrong_length() -> BodyError {
@@ -92,6 +119,25 @@ impl Body for Announced {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let polled = self.poll_next(context);
+        let mut passed = self.passed.lock();
+        passed.asked += 1;
+        passed.starved = polled.is_pending();
+        drop(passed);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.md5.is_none() && self.held.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left + self.held.as_ref().map_or(0, |held| held.len() as u64))
+    }
+}
+
+impl Announced {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         while self.md5.is_some() {
             match futures::ready!(self.body.get_mut().poll_next_unpin(context)) {
                 Some(Ok(chunk)) if chunk.is_empty() => {}
@@ -119,18 +165,12 @@ impl Body for Announced {
         }
         Poll::Ready(self.held.take().map(|last| Ok(Frame::data(last))))
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.md5.is_none() && self.held.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left + self.held.as_ref().map_or(0, |held| held.len() as u64))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
     use crate::body_from_bytes;
 
@@ -139,7 +179,7 @@ mod tests {
         size: u64,
     ) -> (Option<Bytes>, Result<((), Stored), BlockError>) {
         let (body, outcome) = announced(Box::pin(futures::stream::iter(chunks)), size);
-        let sent = body.collect().await.ok().map(aws_sdk_s3::primitives::AggregatedBytes::into_bytes);
+        let sent = body.collect().await.ok().map(http_body_util::Collected::to_bytes);
         let call = match sent {
             Some(_) => Ok(()),
             None => Err(BlockError::Io { what: "put", source: std::io::Error::other("broken pipe") }),
@@ -150,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_whole_body_is_measured() {
         let (body, outcome) = announced(body_from_bytes("hello".into()), 5);
-        assert_eq!(body.collect().await.unwrap().into_bytes(), "hello");
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
         let ((), stored) = outcome.of(Ok(())).unwrap();
         assert_eq!((stored.size, stored.md5), (5, Md5::digest("hello").into()));
     }
