@@ -45,6 +45,10 @@ test-clients: build venvs ## Published clients, unmodified, against the built se
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 
+.PHONY: test-spark
+test-spark: build .venv/spark_3_5/ready ## Spark on s3a:// with each of its committers (a part of test-all: its packages are large)
+	.venv/spark_3_5/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
+
 .PHONY: test-stores
 test-stores: build venvs node_modules/azurite ## Object stores: the conformance suite on emulators, a server over each, trouble
 	$(PYTHON) tests/stores/conformance.py
@@ -65,7 +69,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 	$(PYTHON) tests/torture/torture.py --kills 50 --writers 64
 
 .PHONY: test-all
-test-all: test torture ## Everything, the long forms included
+test-all: test test-spark torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
 	LAKEBED_FUZZ=1000000 LAKEBED_FUZZ_EXAMPLES=200 LAKEBED_SEED=$$RANDOM $(FUZZ) tests/fuzz
@@ -78,6 +82,15 @@ venvs: $(VENVS) ## The Python environments of the black-box suites
 	scripts/need.sh python3=python3 python-venv=python3-venv
 	python3 -m venv --clear .venv/$*
 	.venv/$*/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# Spark, and what it needs for s3a:// in the versions that belong together.
+.venv/spark_%/ready: tests/clients/spark/requirements_%.txt tests/clients/spark/jars_%.txt
+	scripts/need.sh python3=python3 python-venv=python3-venv java=openjdk-17-jre-headless mvn=maven
+	python3 -m venv --clear .venv/spark_$*
+	.venv/spark_$*/bin/pip install --quiet --disable-pip-version-check -r $<
+	set -e; for jar in $$(cat tests/clients/spark/jars_$*.txt); do \
+		mvn -q -B dependency:copy -Dartifact=$$jar -DoutputDirectory=$(CURDIR)/.venv/spark_$*/jars; done
 	touch $@
 
 .PHONY: lint
