@@ -31,10 +31,10 @@ def free_port() -> int:
 
 
 class Server:
-    """One server over a directory. `set_up=False` leaves the administrator to be made by the test; `blockstore` is the
-    section of the configuration, if it is not to be the local one."""
+    """One server over a directory. `set_up=False` leaves the administrator to be made by the test; `blockstore` and
+    `database` are those sections of the configuration, if they are not to be the local ones."""
 
-    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None):
+    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None, database=None):
         self.directory, self.port, self.wrap = pathlib.Path(directory), free_port(), list(wrap)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -46,15 +46,13 @@ installation:
   access_key_id: {KEY}
   secret_access_key: {SECRET}
 """
+        engine = database or {"type": "local", "local": {"path": str(self.directory / "metadata")}}
         store = blockstore or {"type": "local", "local": {"path": str(self.directory / "data")}}
         self.config.write_text(f"""
 listen_address: 127.0.0.1:{self.port}
 logging:
   level: INFO
-database:
-  type: local
-  local:
-    path: {self.directory / "metadata"}
+database: {json.dumps(engine)}
 blockstore: {json.dumps(store)}
 auth:
   encrypt:
