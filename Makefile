@@ -24,7 +24,7 @@ build: ## Build the release binary
 	cargo build --release -p lakebed
 
 .PHONY: test
-test: test-rust test-golden test-clients test-stores test-promises ## All tests, installing what they need
+test: test-rust test-golden test-clients test-stores test-engines test-promises ## All tests, installing what they need
 
 .PHONY: test-rust
 test-rust: ## The tests of the crates
@@ -58,6 +58,12 @@ node_modules/azurite:
 	scripts/need.sh node=nodejs npm=npm
 	npm install --no-save --no-package-lock --no-audit --no-fund --silent azurite@3
 
+.PHONY: test-engines
+test-engines: build venvs ## Key-value engines on real servers: conformance, faults, histories, several servers over one
+	scripts/need.sh postgres-server=postgresql psql=postgresql-client setpriv=util-linux
+	cargo test -q -p lakebed-kv --test postgres -- --ignored
+	$(PYTEST) tests/engines
+
 .PHONY: test-promises
 test-promises: build venvs ## Durability, crashes, memory, hostile input, fuzzing, the peer's losses: the short forms
 	scripts/need.sh strace=strace
@@ -71,6 +77,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 .PHONY: test-all
 test-all: test test-spark torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
+	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres -- --ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
 	LAKEBED_FUZZ=1000000 LAKEBED_FUZZ_EXAMPLES=200 LAKEBED_SEED=$$RANDOM $(FUZZ) tests/fuzz
 	$(PYTHON) tests/golden/check.py --all

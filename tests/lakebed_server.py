@@ -32,9 +32,10 @@ def free_port() -> int:
 
 class Server:
     """One server over a directory. `set_up=False` leaves the administrator to be made by the test; `blockstore` and
-    `logging` are sections of the configuration, if they are not to be the local store and what is of note."""
+    `database` are those sections of the configuration, if they are not to be the local ones, `logging` if more than what is
+    of note is to be in the log."""
 
-    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None, logging=None):
+    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None, database=None, logging=None):
         self.directory, self.port, self.wrap = pathlib.Path(directory), free_port(), list(wrap)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -46,14 +47,12 @@ installation:
   access_key_id: {KEY}
   secret_access_key: {SECRET}
 """
+        engine = database or {"type": "local", "local": {"path": str(self.directory / "metadata")}}
         store = blockstore or {"type": "local", "local": {"path": str(self.directory / "data")}}
         self.config.write_text(f"""
 listen_address: 127.0.0.1:{self.port}
 logging: {json.dumps(logging or {"level": "INFO"})}
-database:
-  type: local
-  local:
-    path: {self.directory / "metadata"}
+database: {json.dumps(engine)}
 blockstore: {json.dumps(store)}
 auth:
   encrypt:

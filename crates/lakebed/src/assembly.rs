@@ -8,7 +8,7 @@ use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
 use lakebed_blocks::{AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{SystemClock, SystemEntropy};
-use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv};
+use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
 use lakebed_rest::{Rest, RestConfig};
 use lakebed_s3::S3;
 use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig};
@@ -57,6 +57,7 @@ impl Lake {
                 })?;
                 Arc::new(FjallKv::open(path, FjallConfig::default())?)
             }
+            Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
             Database::Mem => Arc::new(MemKv::new()),
         };
         let blocks: Arc<dyn BlockStore> = match &settings.blockstore {
@@ -117,8 +118,11 @@ impl Lake {
         settings: &Settings,
         ready: impl FnOnce(SocketAddr),
     ) -> Result<(), Failure> {
-        // The embedded engine is one process's own: what is still running was begun by an earlier one.
-        self.catalog.abandon_orphans().await?;
+        // What still runs on an engine of our own was begun by an earlier life. On a shared one it may be another
+        // server's work: the sweeper ends it when its signs of life have stopped.
+        if settings.database.is_ours_alone() {
+            self.catalog.abandon_orphans().await?;
+        }
         let mut rest = RestConfig::for_store(&self.blocks.info(), API_VERSION);
         if let Some(prefix) = &settings.default_namespace_prefix {
             rest.storage.default_namespace_prefix = Some(prefix.clone());

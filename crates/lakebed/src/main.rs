@@ -3,6 +3,7 @@
 mod assembly;
 mod config;
 mod logging;
+mod migrate;
 mod quickstart;
 
 use std::path::PathBuf;
@@ -31,10 +32,12 @@ enum Command {
     Run(RunOptions),
     /// Make the administrator of a server that was never set up
     Setup(SetupOptions),
+    /// Look at the version of the database's schema, or bring it to this binary's
+    Migrate(migrate::Options),
 }
 
 #[derive(Args)]
-struct ConfigOptions {
+pub(crate) struct ConfigOptions {
     /// Configuration file; without it the first of ./config.yaml, ~/lakefs/config.yaml, ~/lakebed/config.yaml,
     /// /etc/lakefs/config.yaml, /etc/lakebed/config.yaml, ~/.lakefs.yaml
     #[arg(long, short = 'c')]
@@ -81,14 +84,14 @@ pub(crate) fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").map(PathBuf::from).filter(|home| !home.as_os_str().is_empty())
 }
 
-fn values(options: &ConfigOptions) -> Result<Values, Failure> {
+pub(crate) fn values(options: &ConfigOptions) -> Result<Values, Failure> {
     let file = config::file(options.config.as_deref(), home().as_deref());
     let mut values = config::read(file.as_deref())?;
     values.overlay(|name| std::env::var(name).ok());
     Ok(values)
 }
 
-fn settings(values: &Values, options: &ConfigOptions) -> Result<(Settings, Vec<String>), Failure> {
+pub(crate) fn settings(values: &Values, options: &ConfigOptions) -> Result<(Settings, Vec<String>), Failure> {
     let unknown = config::report(values, options.strict_config)?;
     Ok((Settings::resolve(values, home().as_deref())?, unknown))
 }
@@ -153,6 +156,7 @@ fn main() -> ExitCode {
         Command::Quickstart(options) => quickstart::run(&options),
         Command::Run(options) => run(&options),
         Command::Setup(options) => setup(options),
+        Command::Migrate(options) => migrate::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str,
 use crate::KvError;
 
 /// How the PostgreSQL engine reaches its database.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PostgresConfig {
     /// A URI (`postgres://user:password@host:5432/database?sslmode=require`) or `key=value` pairs.
     pub connection_string: String,

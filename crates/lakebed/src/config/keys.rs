@@ -53,10 +53,10 @@ keys! {
     "database.local.sync_writes" Bool ignored;
     "database.local.prefetch_size" Int ignored;
     "database.local.enable_logging" Bool ignored;
-    "database.postgres.connection_string" Text ignored;
-    "database.postgres.max_open_connections" Int ignored;
-    "database.postgres.max_idle_connections" Int ignored;
-    "database.postgres.connection_max_lifetime" Duration ignored;
+    "database.postgres.connection_string" Text used;
+    "database.postgres.max_open_connections" Int used;
+    "database.postgres.max_idle_connections" Int used;
+    "database.postgres.connection_max_lifetime" Duration used;
     "database.dynamodb.table_name" Text ignored;
     "database.dynamodb.scan_limit" Int ignored;
     "database.dynamodb.endpoint" Text ignored;

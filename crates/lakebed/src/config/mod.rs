@@ -1,6 +1,7 @@
 //! Configuration: files of lakeFS's shape, `LAKEFS_*` and `LAKEBED_*` variables, and the settings they give
 //! (`operations.md` §2).
 
+mod database;
 mod gateway;
 mod keys;
 mod store;
@@ -8,6 +9,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use database::Database;
 use lakebed_s3::S3Config;
 pub(crate) use store::{Blockstore, Presign};
 pub(crate) use values::Values;
@@ -38,23 +40,6 @@ The three shortest configurations that work:
   lakebed quickstart                                   (everything embedded, sample data)
   lakebed run --local-settings                         (everything embedded)
   LAKEBED_DATABASE_TYPE=local LAKEBED_BLOCKSTORE_TYPE=local LAKEBED_AUTH_ENCRYPT_SECRET_KEY=<secret> lakebed run";
-
-/// Where mutable state is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Database {
-    Local(PathBuf),
-    Mem,
-}
-
-impl Database {
-    /// As `database.type` calls it.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Local(_) => "local",
-            Self::Mem => "mem",
-        }
-    }
-}
 
 /// The administrator made at the first start.
 #[derive(Clone)]
@@ -140,16 +125,7 @@ impl Settings {
                 supported: "false, with a proxy in front that terminates TLS",
             });
         }
-        let database = match values.text("database.type").unwrap_or_default() {
-            "local" => {
-                Database::Local(expand(values.text("database.local.path").unwrap_or("~/lakefs/metadata")))
-            }
-            "mem" => Database::Mem,
-            other => {
-                let (key, value) = ("database.type", other.to_owned());
-                return Err(ConfigError::Unsupported { key, value, supported: "local, mem" });
-            }
-        };
+        let database = database::database(values, &expand)?;
         let blockstore = store::blockstore(values, &expand)?;
         let installation = match (
             values.text("installation.user_name"),
@@ -237,7 +213,7 @@ mod tests {
     #[test]
     fn unknown_engines_name_the_known_ones() {
         let error = settings(&LEAST.replacen("mem", "mysql", 1)).err().unwrap().to_string();
-        assert!(error.contains("mysql") && error.contains("local, mem"), "{error}");
+        assert!(error.contains("mysql") && error.contains("local, postgres, mem"), "{error}");
         let error = settings(&LEAST.replace("blockstore: {type: mem}", "blockstore: {type: ftp}"))
             .err()
             .unwrap()
