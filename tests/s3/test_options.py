@@ -5,8 +5,8 @@ import urllib.request
 import pytest
 
 from doors import Door
-from lakebed_server import Server
-from test_reading import commit, tree, upload
+from lakebed_server import KEY, SECRET, Server
+from test_reading import ETAG, commit, tree, upload
 
 EXTRA = """gateways:
   s3:
@@ -150,3 +150,43 @@ def test_an_object_is_renamed_without_moving(server, repo, door):
     assert rename("", "x") == (400, "InvalidArgument")
     assert rename("main/c%2520d", "taken") == (200, None)
     assert door.s3("GET", f"{repo}/main/taken")[1] == b"hello world"
+
+
+def test_clients_that_follow_are_sent_to_the_store(tmp_path):
+    """The store behind this server is another server of ours, whose buckets are plain ones."""
+    flat = "gateways: {s3: {flat_mode: true}}"
+    with Server(tmp_path / "store", extra=flat) as store:
+        buckets = Door(store.port)
+        assert buckets.s3("PUT", "behind")[0] == 200
+        blockstore = {
+            "type": "s3",
+            "s3": {
+                "endpoint": store.endpoint, "force_path_style": True, "region": "us-east-1", "discover_bucket_region": False,
+                "credentials": {"access_key_id": KEY, "secret_access_key": SECRET},
+            },
+        }
+        extra = "gateways: {s3: {redirect: {user_agents: [follows-redirections]}}}"
+        with Server(tmp_path / "server", extra=extra, blockstore=blockstore) as front:
+            door = Door(front.port)
+            made = {"name": "front", "storage_namespace": "s3://behind/front"}
+            assert front.rest("POST", "/repositories", made)[0] == 201
+            assert door.s3("PUT", "front/main/a", b"hello world", headers={"Content-Type": "text/x"})[0] == 200
+
+            def read(agent, **headers):
+                return door.s3("GET", "front/main/a", headers={"User-Agent": agent} | headers)
+
+            assert read("aws-sdk")[:2] == (200, b"hello world")
+            status, content, answered = read("x follows-redirections/2", Range="bytes=0-4")
+            assert (status, content) == (307, b"") and answered["ETag"] == ETAG
+            request = urllib.request.Request(answered["Location"], headers={"Range": "bytes=0-4"})
+            with urllib.request.urlopen(request, timeout=30) as got:
+                assert (got.status, got.read(), got.headers["Content-Type"]) == (206, b"hello", "text/x")
+            assert read("follows-redirections", **{"If-None-Match": ETAG})[0] == 304, "conditions are judged here"
+            assert read("follows-redirections", **{"If-Match": '"x"'})[0] == 412
+            assert read("follows-redirections", Range="bytes=50-")[0] == 416
+            agent = {"User-Agent": "follows-redirections"}
+            assert door.s3("HEAD", "front/main/a", headers=agent)[0] == 200
+            assert door.s3("GET", "front/main/a", query={"partNumber": "1"}, headers=agent)[0] == 206
+            assert door.s3("GET", "front/main/none", headers=agent)[0] == 404
+            door.close()
+        buckets.close()

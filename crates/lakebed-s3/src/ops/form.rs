@@ -60,8 +60,9 @@ pub(crate) async fn upload(s3: &S3, parts: Parts, place: Place, body: InBody, re
     let fields = read_fields(&mut form).await?;
     let (principal, access_key) = auth::form::authenticate(s3, &fields).await?;
     let policy = Policy::parse(fields.required("policy")?)?;
-    let lengths = policy.check(&fields, &bucket, s3.catalog().clock().now())?;
+    // A form without a key is malformed, whatever its policy says of keys.
     let key = fields.required("key")?.to_owned();
+    let lengths = policy.check(&fields, &bucket, s3.catalog().clock().now())?;
     let settled = Bucket::new(bucket.clone(), s3.config()).settle(s3.catalog()).await?;
     let place = Place::Object { key: settled.key(&key), bucket: settled };
     let call = Call {
