@@ -32,7 +32,7 @@ def sizes(directory):
     if not FULL:
         return 8 << 20, 2
     room = shutil.disk_usage(directory).free // 2
-    return 32 << 20, min(32, max(4, room // AT_ONCE // (32 << 20)))
+    return 16 << 20, min(64, max(4, room // AT_ONCE // (16 << 20)))
 
 
 def put_part(door, at, framing, body, query):
