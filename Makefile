@@ -46,8 +46,9 @@ test-clients: build venvs ## Published clients, unmodified, against the built se
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 
 .PHONY: test-spark
-test-spark: build .venv/spark_3_5/ready ## Spark on s3a:// with each of its committers (a part of test-all: its packages are large)
+test-spark: build .venv/spark_3_5/ready .venv/spark_4_0/ready ## Spark on s3a:// with each of its committers (a part of test-all: its packages are large)
 	.venv/spark_3_5/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
+	.venv/spark_4_0/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
 
 .PHONY: test-stores
 test-stores: build venvs node_modules/azurite ## Object stores: the conformance suite on emulators, a server over each, trouble

@@ -64,11 +64,11 @@ class Signer:
         stamp = seed_headers["x-amz-date"]
         scope = f"{stamp[:8]}/{REGION}/s3/aws4_request"
         previous = seed_headers["authorization"].rsplit("Signature=", 1)[1]
-        body = b""
+        body = []
         for piece in [*pieces, b""]:
             text = "\n".join(
                 ["AWS4-HMAC-SHA256-PAYLOAD", stamp, scope, previous, EMPTY, hashlib.sha256(piece).hexdigest()]
             )
             previous = digest(self.signing_key(stamp[:8]), text).hex()
-            body += f"{len(piece):x};chunk-signature={previous}\r\n".encode() + piece + b"\r\n"
-        return body
+            body += [f"{len(piece):x};chunk-signature={previous}\r\n".encode(), piece, b"\r\n"]
+        return b"".join(body)

@@ -1,7 +1,7 @@
 """Transfers take constant memory, however many and however large they are: 64 at once, in parts, in every framing of bodies.
 
-The full form (`LAKEBED_BOUNDED=full`, a part of `make test-all`) moves 64 objects of 1 GiB, or as much as three quarters of
-the free disk hold; the short form 64 of 16 MiB.
+The full form (`LAKEBED_BOUNDED=full`, a part of `make test-all`) moves 64 objects of 1 GiB, or as much as half of the free
+disk holds; the short form 64 of 16 MiB.
 """
 import base64
 import concurrent.futures
@@ -31,8 +31,8 @@ def sizes(directory):
     """How large a part is and how many an object has."""
     if not FULL:
         return 8 << 20, 2
-    room = shutil.disk_usage(directory).free * 3 // 4
-    return 32 << 20, min(32, max(4, room // AT_ONCE // (32 << 20)))
+    room = shutil.disk_usage(directory).free // 2
+    return 16 << 20, min(64, max(4, room // AT_ONCE // (16 << 20)))
 
 
 def put_part(door, at, framing, body, query):

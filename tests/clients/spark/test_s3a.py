@@ -1,6 +1,6 @@
 """Spark on s3a:// paths: partitioned writes through each kind of committer, overwrites, renames, reads of commits.
 
-Run by the environment that `make test-spark` makes: Spark 3.5 with Hadoop 3.3 (AWS SDK 1).
+Run by the environments that `make test-spark` makes: Spark 3.5 with Hadoop 3.3 (AWS SDK 1), Spark 4.0 with Hadoop 3.4 (SDK 2).
 """
 import pathlib
 import sys
