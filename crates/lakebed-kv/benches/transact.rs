@@ -1,4 +1,5 @@
-//! Durable transactions on the embedded engine, alone and many at once. `cargo bench -p lakebed-kv`
+//! Durable transactions, alone and many at once: on the embedded engine, or on the PostgreSQL that
+//! `LAKEBED_BENCH_POSTGRES` names by a connection string. `cargo bench -p lakebed-kv`
 #![allow(missing_docs)] // the macros make public items
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use lakebed_kv::{Check, FjallConfig, FjallKv, Kv, Transaction};
+use lakebed_core::SystemEntropy;
+use lakebed_kv::{Check, FjallConfig, FjallKv, Kv, PostgresConfig, PostgresKv, Transaction};
 use tokio::runtime::Builder;
 
 /// A staged write as the catalog makes it: a check of the gate and a row of some 300 bytes.
@@ -15,14 +17,20 @@ fn staged(n: u64) -> Transaction {
 }
 
 fn transactions(c: &mut Criterion) {
-    let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let root = tempfile::tempdir().unwrap();
-    let kv = Arc::new(FjallKv::open(root.path(), FjallConfig::default()).unwrap());
+    let kv: Arc<dyn Kv> = match std::env::var("LAKEBED_BENCH_POSTGRES") {
+        Ok(connection_string) => {
+            let config = PostgresConfig { connection_string, ..PostgresConfig::default() };
+            Arc::new(runtime.block_on(PostgresKv::open(&config, Arc::new(SystemEntropy))).unwrap())
+        }
+        Err(_) => Arc::new(FjallKv::open(root.path(), FjallConfig::default()).unwrap()),
+    };
     runtime.block_on(kv.transact(Transaction::new().put("gate", ""))).unwrap();
     let next = Arc::new(AtomicU64::new(0));
     let mut group = c.benchmark_group("durable transact");
     group.sample_size(20);
-    for writers in [1u64, 32] {
+    for writers in [1u64, 32, 256] {
         group.throughput(Throughput::Elements(writers));
         group.bench_function(BenchmarkId::new("writers", writers), |b| {
             b.iter(|| {

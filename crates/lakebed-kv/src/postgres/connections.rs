@@ -65,6 +65,14 @@ pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// Whether the two sides cannot agree on TLS; another try changes nothing.
+fn is_distrust(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause
+        .and_then(std::io::Error::get_ref)
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+}
+
 /// Whether a database that says this will take connections soon.
 fn is_passing(said: &DbError) -> bool {
     [SqlState::CANNOT_CONNECT_NOW, SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(said.code())
@@ -130,7 +138,7 @@ impl Connections {
             let error = match self.pool.get().await {
                 Ok(client) => return Ok(client),
                 Err(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))) => {
-                    if error.as_db_error().is_some_and(|said| !is_passing(said)) {
+                    if error.as_db_error().is_some_and(|said| !is_passing(said)) || is_distrust(&error) {
                         return Err(failed(&error));
                     }
                     failed(&error)
