@@ -122,6 +122,7 @@ impl Catalog {
             background.push(crate::sweep::spawn(catalog.clone()));
             background.push(crate::task_runner::spawn(catalog.clone()));
             background.push(crate::export::spawn(catalog.clone()));
+            background.push(crate::lost_uploads::spawn(catalog.clone()));
             background.push(crate::tidy::spawn(catalog));
         }
     }

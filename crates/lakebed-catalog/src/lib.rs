@@ -33,6 +33,7 @@ mod import;
 mod keys;
 mod layers;
 mod listing;
+mod lost_uploads;
 mod merge_preview;
 mod merges;
 mod multipart;
