@@ -43,7 +43,8 @@ fn known(upload: &str) -> Result<(), BlockError> {
 fn list_of(ids: impl Iterator<Item = String>) -> Sent {
     let mut list = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
     for id in ids {
-        list.extend(["<Uncommitted>", &id, "</Uncommitted>"]);
+        // The latest of this id, committed already where an earlier attempt's answer was lost.
+        list.extend(["<Latest>", &id, "</Latest>"]);
     }
     Sent::Bytes((list + "</BlockList>").into())
 }
