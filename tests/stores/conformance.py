@@ -33,7 +33,7 @@ else:
 with tempfile.TemporaryDirectory() as directory, Server(pathlib.Path(directory) / "lake") as server:
     status, answer = server.rest("POST", "/repositories", {"name": "suite", "storage_namespace": "local://suite"})
     assert status == 201, answer
-    failed |= suite("S3: lakebed", "s3", S3_ENDPOINT=server.endpoint, S3_ACCESS_KEY=OUR_KEY, S3_SECRET_KEY=OUR_SECRET)
+    failed |= suite("S3: lakebed", "s3", S3_ENDPOINT=server.endpoint, S3_ACCESS_KEY=OUR_KEY, S3_SECRET_KEY=OUR_SECRET, S3_OURS="1")
 with gcs("suite") as (endpoint, credentials, _):
     failed |= suite("Google Cloud Storage: fake-gcs-server", "gs", GS_ENDPOINT=endpoint, GS_CREDENTIALS=credentials)
 with azurite.azurite("suite") as endpoint:

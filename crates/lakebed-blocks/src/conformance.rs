@@ -285,6 +285,22 @@ async fn uploads_end_once(store: &Place) {
     assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
 }
 
+/// An upload that waits is found by those who look for old ones, until it ends. Stores that drop such by themselves need
+/// not say.
+pub async fn waiting_uploads_are_found(store: Arc<dyn BlockStore>, namespace: &str) {
+    let store = &Place { store, namespace: namespace.to_owned() };
+    let (address, prefix) = (at(store, "waiting/x"), at(store, "waiting/"));
+    let upload = store.create_multipart(&address).await.unwrap();
+    store.put_part(&address, &upload, 1, body_from_bytes(bytes(7)), None).await.unwrap();
+    let found = store.waiting_uploads(&prefix, i64::MAX, 10).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&found[0].address, &found[0].upload), (&address, &upload));
+    assert!(store.waiting_uploads(&prefix, found[0].begun_secs, 10).await.unwrap().is_empty());
+    assert!(store.waiting_uploads(&at(store, "other/"), i64::MAX, 10).await.unwrap().is_empty());
+    store.abort_multipart(&address, &upload).await.unwrap();
+    assert!(store.waiting_uploads(&prefix, i64::MAX, 10).await.unwrap().is_empty());
+}
+
 /// Small and large together, each readable when it is answered.
 async fn many_puts_at_once(store: Arc<Place>) {
     let mut tasks = tokio::task::JoinSet::new();

@@ -131,6 +131,17 @@ pub struct StoredPart {
     pub size: u64,
 }
 
+/// A multipart upload that was begun and neither completed nor aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingUpload {
+    /// Where its object would be.
+    pub address: BlockAddress,
+    /// The store's name of it.
+    pub upload: String,
+    /// When it was begun, Unix seconds.
+    pub begun_secs: i64,
+}
+
 /// What clients are told about a store (`GET /config/storage`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreInfo {
@@ -293,6 +304,17 @@ pub trait BlockStore: Send + Sync + 'static {
 
     /// Drops an upload and its parts; an unknown upload is [`BlockError::NoSuchUpload`].
     async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError>;
+
+    /// Up to `limit` uploads to addresses that start with `prefix` and were begun before `begun_before_secs` (Unix
+    /// seconds): what crashes and clients that went away left. None from stores that drop such uploads by themselves.
+    async fn waiting_uploads(
+        &self,
+        _prefix: &BlockAddress,
+        _begun_before_secs: i64,
+        _limit: usize,
+    ) -> Result<Vec<WaitingUpload>, BlockError> {
+        Ok(Vec::new())
+    }
 
     /// A URL that reads the object for `life`. Whether it exists is not asked.
     async fn presign_get(

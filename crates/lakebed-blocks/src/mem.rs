@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PutOptions, StoreInfo, Stored,
-    StoredPart, body_from_bytes,
+    StoredPart, WaitingUpload, body_from_bytes,
 };
 
 #[derive(Clone)]
@@ -24,8 +24,14 @@ struct Object {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<BlockAddress, Object>,
-    /// Parts by upload, then by tag.
-    uploads: HashMap<String, HashMap<String, Bytes>>,
+    uploads: HashMap<String, Upload>,
+}
+
+struct Upload {
+    address: BlockAddress,
+    begun_secs: i64,
+    /// By tag.
+    parts: HashMap<String, Bytes>,
 }
 
 /// A store whose objects live and die with it. Scheme `mem`.
@@ -189,7 +195,9 @@ impl BlockStore for MemStore {
     async fn create_multipart(&self, address: &BlockAddress) -> Result<String, BlockError> {
         Self::check(address)?;
         let upload = format!("{:016x}", self.entropy.next_u64());
-        self.state.lock().uploads.insert(upload.clone(), HashMap::new());
+        let begun =
+            Upload { address: address.clone(), begun_secs: self.clock.now().secs(), parts: HashMap::new() };
+        self.state.lock().uploads.insert(upload.clone(), begun);
         Ok(upload)
     }
 
@@ -204,9 +212,9 @@ impl BlockStore for MemStore {
         let (bytes, stored) = read_all(body).await?;
         let tag = format!("{number}-{:016x}", self.entropy.next_u64());
         let mut state = self.state.lock();
-        let parts =
+        let begun =
             state.uploads.get_mut(upload).ok_or_else(|| BlockError::NoSuchUpload(upload.to_owned()))?;
-        parts.insert(tag.clone(), bytes);
+        begun.parts.insert(tag.clone(), bytes);
         Ok((stored, tag))
     }
 
@@ -223,7 +231,7 @@ impl BlockStore for MemStore {
         };
         let mut all = BytesMut::new();
         for part in parts {
-            all.extend_from_slice(stored.get(&part.tag).ok_or_else(unknown)?);
+            all.extend_from_slice(stored.parts.get(&part.tag).ok_or_else(unknown)?);
         }
         state.uploads.remove(upload);
         let object = Object { bytes: all.freeze(), mtime_secs: self.clock.now().secs() };
@@ -234,6 +242,24 @@ impl BlockStore for MemStore {
     async fn abort_multipart(&self, _: &BlockAddress, upload: &str) -> Result<(), BlockError> {
         let removed = self.state.lock().uploads.remove(upload);
         removed.map(drop).ok_or_else(|| BlockError::NoSuchUpload(upload.to_owned()))
+    }
+
+    async fn waiting_uploads(
+        &self,
+        prefix: &BlockAddress,
+        begun_before_secs: i64,
+        limit: usize,
+    ) -> Result<Vec<WaitingUpload>, BlockError> {
+        let state = self.state.lock();
+        let waiting = state.uploads.iter().filter(|(_, upload)| {
+            upload.begun_secs < begun_before_secs && upload.address.as_str().starts_with(prefix.as_str())
+        });
+        let named = waiting.map(|(name, upload)| WaitingUpload {
+            address: upload.address.clone(),
+            upload: name.clone(),
+            begun_secs: upload.begun_secs,
+        });
+        Ok(named.take(limit).collect())
     }
 
     async fn close(&self) -> Result<(), BlockError> {

@@ -23,6 +23,7 @@ fn store() -> GsStore {
 #[ignore = "needs a service: make test-stores"]
 async fn the_suite() {
     conformance::run_all(Arc::new(store()), "gs://suite/main").await;
+    conformance::waiting_uploads_are_found(Arc::new(store()), "gs://suite/main").await;
     conformance::large_bodies(Arc::new(store()), "gs://suite/main").await;
 }
 

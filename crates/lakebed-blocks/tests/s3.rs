@@ -42,6 +42,15 @@ async fn large_bodies() {
     conformance::large_bodies(Arc::new(store().await), "s3://suite/main").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an S3 service: make test-stores"]
+async fn uploads_that_wait() {
+    // Our own door lists uploads by branch.
+    if std::env::var_os("LAKEBED_TEST_S3_OURS").is_none() {
+        conformance::waiting_uploads_are_found(Arc::new(store().await), "s3://suite/main").await;
+    }
+}
+
 /// Signed URLs name what they were asked for; a real client uses them in the black-box suite.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an S3 service: make test-stores"]

@@ -14,6 +14,7 @@ use lakebed_blocks::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory() {
     conformance::run_all(Arc::new(MemStore::new()), "mem://suite/main").await;
+    conformance::waiting_uploads_are_found(Arc::new(MemStore::new()), "mem://suite/main").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -133,6 +133,7 @@ impl Catalog {
             background.push(crate::task_runner::spawn(catalog.clone()));
             background.push(crate::export::spawn(catalog.clone()));
             background.push(crate::freeing::spawn(catalog.clone()));
+            background.push(crate::lost_uploads::spawn(catalog.clone()));
             background.push(crate::tidy::spawn(catalog));
         }
     }

@@ -1,7 +1,7 @@
 //! Bytes that clients write into the store themselves, in parts (`api-objects` §6.1).
 //!
 //! The upload lives in the store alone; what names it is the issued address, whose signature and age are verified on
-//! every step. One that is never completed shows nothing, and the store's lifecycle rule removes it.
+//! every step. One that is never completed shows nothing, and is aborted when it is old (`lost_uploads`).
 
 use lakebed_blocks::{BlockAddress, BlockError, ByteRange, StoredPart};
 use lakebed_core::{BranchId, RepositoryId, Timestamp};

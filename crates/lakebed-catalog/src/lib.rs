@@ -35,6 +35,7 @@ mod keys;
 mod layers;
 mod listing;
 mod log_frontier;
+mod lost_uploads;
 mod merge_preview;
 mod merges;
 mod multipart;

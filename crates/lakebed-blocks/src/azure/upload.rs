@@ -43,7 +43,8 @@ fn known(upload: &str) -> Result<(), BlockError> {
 fn list_of(ids: impl Iterator<Item = String>) -> Sent {
     let mut list = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
     for id in ids {
-        list.extend(["<Uncommitted>", &id, "</Uncommitted>"]);
+        // The latest of this id, committed already where an earlier attempt's answer was lost.
+        list.extend(["<Latest>", &id, "</Latest>"]);
     }
     Sent::Bytes((list + "</BlockList>").into())
 }
@@ -62,7 +63,10 @@ impl Inner {
         match options.size_hint {
             Some(size) if SMALL < size && size <= SINGLE => {
                 let (body, outcome) = announced(body, size);
-                let call = self.put_blob(address, Sent::Once(body), options.if_absent).await;
+                let mut call = self.put_blob(address, Sent::Once(body), options.if_absent).await;
+                if options.if_absent && outcome.is_cut_off(&call) && self.properties(address).await.is_ok() {
+                    call = Err(BlockError::Exists(address.clone()));
+                }
                 let (md5, stored) = outcome.of(call)?;
                 if md5.is_some_and(|md5| md5 != STANDARD.encode(stored.md5)) {
                     return Err(BlockError::Unavailable {

@@ -36,7 +36,7 @@ use crate::remote::names::{encoded, query};
 use crate::remote::read::{self, Source};
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
-    StoreInfo, Stored, StoredPart,
+    StoreInfo, Stored, StoredPart, WaitingUpload,
 };
 
 const GOOGLE: &str = "https://storage.googleapis.com";
@@ -434,6 +434,15 @@ impl BlockStore for GsStore {
 
     async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError> {
         self.inner.abort_parts(address, upload).await
+    }
+
+    async fn waiting_uploads(
+        &self,
+        prefix: &BlockAddress,
+        begun_before_secs: i64,
+        limit: usize,
+    ) -> Result<Vec<WaitingUpload>, BlockError> {
+        self.inner.waiting(prefix, begun_before_secs, limit).await
     }
 
     async fn presign_get(

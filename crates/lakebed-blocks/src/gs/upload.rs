@@ -11,7 +11,7 @@ use crate::remote::client::{Answer, Call, Sent};
 use crate::remote::names::{encoded, encoded_path, query};
 use crate::remote::parts::{PART, Parts, SMALL, part_size, unannounced};
 use crate::remote::xml::{Element, escaped};
-use crate::{BlockAddress, BlockError, ByteStream, PutOptions, Stored, StoredPart};
+use crate::{BlockAddress, BlockError, ByteStream, PutOptions, Stored, StoredPart, WaitingUpload};
 
 /// The most that one request takes here; what is longer is sent in a session.
 const SINGLE: u64 = 5 << 30;
@@ -94,7 +94,10 @@ impl Inner {
         match options.size_hint {
             Some(size) if SMALL < size && size <= SINGLE => {
                 let (body, outcome) = announced(body, size);
-                let call = self.insert(address, Sent::Once(body), options.if_absent).await;
+                let mut call = self.insert(address, Sent::Once(body), options.if_absent).await;
+                if options.if_absent && outcome.is_cut_off(&call) && self.meta(address).await.is_ok() {
+                    call = Err(BlockError::Exists(address.clone()));
+                }
                 let ((meta, _), stored) = outcome.of(call)?;
                 same(address, &meta, &stored)?;
                 Ok(stored)
@@ -323,6 +326,44 @@ impl Inner {
         let at = Location::of(address)?;
         let uri = format!("{}?uploadId={}", self.resource(&at), encoded(upload));
         self.of_upload("abort upload", address, upload, Call::new(Method::DELETE, uri)).await.map(drop)
+    }
+
+    /// Uploads of parts that were begun before a time and have not ended.
+    pub(super) async fn waiting(
+        &self,
+        prefix: &BlockAddress,
+        begun_before_secs: i64,
+        limit: usize,
+    ) -> Result<Vec<WaitingUpload>, BlockError> {
+        const WHAT: &str = "list uploads";
+        let at = Location::of_prefix(prefix)?;
+        let mut found = Vec::new();
+        let mut next: Option<(String, String)> = None;
+        loop {
+            let mut asked = vec![("uploads", ""), ("prefix", at.name)];
+            if let Some((key, upload)) = &next {
+                asked.extend([("key-marker", key.as_str()), ("upload-id-marker", upload.as_str())]);
+            }
+            let call = Call::new(Method::GET, format!("{}/{}{}", self.base, at.bucket, query(&asked)));
+            let answer = self.ask(WHAT, prefix, call).await?;
+            let body = answer.bytes(ANSWER).await.map_err(|error| unanswered(WHAT, prefix, &error))?;
+            let page = Element::parse(&body).map_err(|error| senseless(WHAT, error))?;
+            for one in page.children.iter().filter(|child| child.name == "Upload") {
+                let text = |name| one.text_of(name).unwrap_or_default();
+                let begun = text("Initiated").parse::<jiff::Timestamp>();
+                let Ok(begun_secs) = begun.map(jiff::Timestamp::as_second) else { continue };
+                if found.len() < limit && text("Key").starts_with(at.name) && begun_secs < begun_before_secs {
+                    let address = BlockAddress::new(format!("gs://{}/{}", at.bucket, text("Key")));
+                    found.push(WaitingUpload { address, upload: text("UploadId").to_owned(), begun_secs });
+                }
+            }
+            let text = |name| page.text_of(name).unwrap_or_default().to_owned();
+            let more = page.text_of("IsTruncated") == Some("true") && !text("NextKeyMarker").is_empty();
+            if found.len() >= limit || !more {
+                return Ok(found);
+            }
+            next = Some((text("NextKeyMarker"), text("NextUploadIdMarker")));
+        }
     }
 
     /// A call about an upload of parts.

@@ -52,6 +52,15 @@ impl Outcome {
         }
     }
 
+    /// Whether the call ended before the service had the whole body, though the body was well: then it stored nothing,
+    /// and may have refused in words that were lost with the connection.
+    pub(crate) fn is_cut_off<T>(&self, call: &Result<T, BlockError>) -> bool {
+        let passed = self.0.lock();
+        matches!(call, Err(BlockError::Unavailable { .. }))
+            && passed.broken.is_none()
+            && passed.whole.is_none()
+    }
+
     /// What was stored, if the call succeeded; a body that broke off is the reason whatever the call says.
     pub(crate) fn of<T>(self, call: Result<T, BlockError>) -> Result<(T, Stored), BlockError> {
         let mut passed = self.0.lock();

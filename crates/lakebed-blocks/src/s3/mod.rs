@@ -43,7 +43,7 @@ use self::location::Location;
 use crate::remote::client::Patience;
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
-    StoreInfo, Stored, StoredPart,
+    StoreInfo, Stored, StoredPart, WaitingUpload,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -407,6 +407,46 @@ impl BlockStore for S3Store {
             .await
             .map_err(|error| errors::of_upload("abort upload", address, upload, &error))?;
         Ok(())
+    }
+
+    async fn waiting_uploads(
+        &self,
+        prefix: &BlockAddress,
+        begun_before_secs: i64,
+        limit: usize,
+    ) -> Result<Vec<WaitingUpload>, BlockError> {
+        let at = Location::of_prefix(prefix)?;
+        let client = self.client(at.bucket).await;
+        let mut found = Vec::new();
+        let (mut key, mut upload) = (None, None);
+        loop {
+            let answer = client
+                .list_multipart_uploads()
+                .bucket(at.bucket)
+                .prefix(at.key)
+                .set_key_marker(key.take())
+                .set_upload_id_marker(upload.take())
+                .send()
+                .await
+                .map_err(|error| failed("list uploads", prefix, &error))?;
+            for one in answer.uploads() {
+                let (Some(key), Some(upload), Some(begun)) = (one.key(), one.upload_id(), one.initiated())
+                else {
+                    continue;
+                };
+                // Not every service filters by prefix.
+                if found.len() < limit && key.starts_with(at.key) && begun.secs() < begun_before_secs {
+                    let address = BlockAddress::new(format!("s3://{}/{key}", at.bucket));
+                    let (upload, begun_secs) = (upload.to_owned(), begun.secs());
+                    found.push(WaitingUpload { address, upload, begun_secs });
+                }
+            }
+            key = answer.next_key_marker().filter(|_| answer.is_truncated() == Some(true)).map(str::to_owned);
+            upload = answer.next_upload_id_marker().map(str::to_owned);
+            if found.len() >= limit || key.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     async fn presign_get(

@@ -24,7 +24,7 @@ const COPY_PART: u64 = 1 << 30;
 const ABORT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Aborts an upload that is not completed, also when its request is dropped. What is left of it all the same, after a
-/// crash, is for the bucket's lifecycle rule (`AbortIncompleteMultipartUpload`).
+/// crash, is found by [`BlockStore::waiting_uploads`].
 struct Unfinished {
     client: Client,
     bucket: String,
@@ -40,9 +40,7 @@ impl Drop for Unfinished {
             self.client.abort_multipart_upload().bucket(&self.bucket).key(&self.key).upload_id(upload).send();
         runtime.spawn(async move {
             if !matches!(tokio::time::timeout(ABORT_TIMEOUT, call).await, Ok(Ok(_))) {
-                tracing::warn!(
-                    "an unfinished upload could not be aborted: the bucket's lifecycle rules must remove it"
-                );
+                tracing::warn!("an unfinished upload could not be aborted: it is aborted when it is old");
             }
         });
     }
@@ -107,7 +105,10 @@ impl S3Store {
     ) -> Result<Stored, BlockError> {
         let (body, outcome) = announced(body, size);
         let call = self.put_object(address, as_sent(body), Some(size), if_absent);
-        let call = outcome.watch(address, self.config.patience.timeout, call).await;
+        let mut call = outcome.watch(address, self.config.patience.timeout, call).await;
+        if if_absent && outcome.is_cut_off(&call) && self.head(address).await.is_ok() {
+            call = Err(BlockError::Exists(address.clone()));
+        }
         outcome.of(call).map(|((), stored)| stored)
     }
 

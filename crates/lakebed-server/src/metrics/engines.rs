@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lakebed_blocks::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
-    StoreInfo, Stored, StoredPart,
+    StoreInfo, Stored, StoredPart, WaitingUpload,
 };
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
@@ -281,6 +281,14 @@ impl BlockStore for CountedBlocks {
     }
     async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError> {
         self.multipart.count(self.inner.abort_multipart(address, upload)).await
+    }
+    async fn waiting_uploads(
+        &self,
+        prefix: &BlockAddress,
+        begun_before_secs: i64,
+        limit: usize,
+    ) -> Result<Vec<WaitingUpload>, BlockError> {
+        self.list.count(self.inner.waiting_uploads(prefix, begun_before_secs, limit)).await
     }
     async fn presign_get(
         &self,
