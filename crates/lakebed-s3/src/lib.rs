@@ -20,6 +20,8 @@ mod cors;
 mod dispatch;
 mod error;
 mod form;
+#[cfg(test)]
+mod hostile;
 mod metadata;
 mod operation;
 mod ops;
