@@ -11,7 +11,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use lakebed_blocks::{BlockAddress, BlockError, PutOptions};
-use lakebed_core::{Incarnation, NodeId, ObjectName, RepositoryId};
+use lakebed_core::{Incarnation, NodeId, ObjectName, RepositoryId, Timestamp};
 use lakebed_tree::{NodeStore, TreeError, child_ids};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -29,6 +29,9 @@ pub(crate) const FORMAT: u32 = 1;
 /// How often changed repositories are exported.
 const INTERVAL: Duration = Duration::from_secs(30);
 
+/// All repositories are looked at every so many intervals: a server may have died before it exported what it changed.
+const ALL_EVERY: u32 = 120;
+
 /// Manifests kept of each repository.
 const KEPT: usize = 8;
 
@@ -44,18 +47,13 @@ const PAGE: usize = 1000;
 /// The most bytes of a manifest.
 pub(crate) const MOST_MANIFEST_BYTES: usize = 16 << 20;
 
-/// What is to be exported, and what was. For speed only: a server that starts looks at every repository.
+/// What is to be exported. For speed only: a server that starts looks at every repository, and all do so now and then. What
+/// was exported last is asked of the bucket, for it may have been another server's doing.
 #[derive(Default)]
 pub(crate) struct Exports {
     changed: Mutex<BTreeSet<RepositoryId>>,
-    last: Mutex<HashMap<Incarnation, Last>>,
-}
-
-/// The last export of a repository, as this server knows it.
-struct Last {
-    manifest: wire::ExportManifest,
     /// Exports since the nodes were swept.
-    since_sweep: u32,
+    since_sweep: Mutex<HashMap<Incarnation, u32>>,
 }
 
 impl Exports {
@@ -85,14 +83,16 @@ impl Drop for Unfinished<'_> {
 /// Exports until the catalog is dropped or the task is aborted.
 pub(crate) fn spawn(catalog: Weak<Inner>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut looked_at_all = false;
+        let mut until_all = 0;
         loop {
             tokio::time::sleep(INTERVAL).await;
             let Some(inner) = catalog.upgrade() else { return };
             let catalog = Catalog { inner };
-            if !looked_at_all {
+            if until_all > 0 {
+                until_all -= 1;
+            } else {
                 match catalog.mark_all().await {
-                    Ok(()) => looked_at_all = true,
+                    Ok(()) => until_all = ALL_EVERY,
                     Err(error) => {
                         tracing::warn!(%error, "listing repositories to export failed; trying again");
                     }
@@ -185,32 +185,32 @@ impl Inner {
             return Ok(());
         }
         let birth = repository.birth;
-        let known = self.exports.last.lock().get(&birth).map(|last| last.manifest.clone());
-        let last = match known {
-            Some(manifest) => Some(manifest),
-            None => self.newest_export(&repository, &birth).await?,
-        };
-        let manifest = match self.make_export(&repository, last.as_ref()).await {
+        let last = self.newest_export(&repository, &birth).await?;
+        let mut manifest = match self.make_export(&repository, last.as_ref()).await {
             // A node of the last one is gone: begin afresh.
             Err(CatalogError::Tree(TreeError::Missing(_))) => self.make_export(&repository, None).await?,
             other => other?,
         };
         if last.as_ref().is_some_and(|last| last.same_content(&manifest)) {
-            self.exports.last.lock().entry(birth).or_insert(Last { manifest, since_sweep: 0 });
             return Ok(());
         }
-        let name = ObjectName::descending(self.clock.now(), &*self.entropy);
+        // Names tell seconds, and servers' clocks differ: this one must come before the one it replaces.
+        let after_last = last.map_or(0, |last| last.exported_ms / 1000 + 1);
+        let now = self.clock.now().max(Timestamp::from_secs(after_last));
+        manifest.exported_ms = now.millis();
+        let name = ObjectName::descending(now, &*self.entropy);
         let address = BlockAddress::new(format!("{}{name}", manifests(&repository, &birth)));
         let options = PutOptions { if_absent: true, ..PutOptions::default() };
         self.blocks.put_bytes(&address, wire::encode(&manifest), options).await?;
+        // Another server may have exported meanwhile, from refs read before or after ours. Whoever wrote last looks again.
+        self.exports.mark(id);
         let due = {
-            let mut all = self.exports.last.lock();
-            let last = all.entry(birth).or_insert(Last { manifest: manifest.clone(), since_sweep: 0 });
-            last.manifest = manifest;
-            last.since_sweep += 1;
-            let due = last.since_sweep >= SWEEP_EVERY;
+            let mut all = self.exports.since_sweep.lock();
+            let since = all.entry(birth).or_insert(0);
+            *since += 1;
+            let due = *since >= SWEEP_EVERY;
             if due {
-                last.since_sweep = 0;
+                *since = 0;
             }
             due
         };

@@ -117,6 +117,31 @@ async fn what_changed_is_exported_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_several_servers_change_is_exported_by_whoever_comes_last() {
+    let kv = Arc::new(MemKv::new());
+    let one = Lake::over(kv.clone(), 7).await;
+    history(&one).await;
+    let two = Lake::again(kv, one.catalog.blocks().clone(), one.repo.clone(), 3);
+    let same = async |what: &str| {
+        let there = amnesiac(&one);
+        let id = rebuild(&there, "lake", None).await.unwrap();
+        assert_eq!(everything(&there, &id).await, everything(&one, &one.repo).await, "{what}");
+    };
+    one.catalog.export_once().await;
+    two.create_branch("passing", "main").await.unwrap();
+    two.catalog.export_once().await;
+    same("the second server's clock is no later than the first's").await;
+    // Back to what the first server exported.
+    one.catalog.delete_branch(&one.repo, &branch("passing"), false).await.unwrap();
+    one.catalog.export_once().await;
+    same("as it was before").await;
+    // An export that was read before and written after another is put right in the next round.
+    two.create_branch("later", "main").await.unwrap();
+    one.catalog.export_once().await;
+    same("the first server looks again").await;
+}
+
+#[tokio::test]
 async fn old_exports_go_with_the_nodes_that_only_they_name() {
     let lake = Lake::new().await;
     // Enough branches that the tree has several nodes and an edit leaves most of them alone.
