@@ -52,7 +52,8 @@ test-spark: build .venv/spark_3_5/ready .venv/spark_4_0/ready ## Spark on s3a://
 
 .PHONY: test-stores
 test-stores: build venvs node_modules/azurite ## Object stores: the conformance suite on emulators, a server over each, trouble
-	$(PYTHON) tests/stores/conformance.py
+	scripts/need_versitygw.sh
+	PATH="$(CURDIR)/.tools:$$PATH" $(PYTHON) tests/stores/conformance.py
 	$(PYTEST) tests/stores
 
 node_modules/azurite:
