@@ -220,8 +220,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_with_the_nearest_and_other_stores_accepted() {
-        let values =
-            Values::from_yaml("logging: {levle: info}\ndatabase: {redis: {endpoint: x}}\n").unwrap();
+        let values = Values::from_yaml("logging: {levle: info}\ndatabase: {redis: {endpoint: x}}\n").unwrap();
         assert_eq!(values.unknown, [("logging.levle".to_owned(), Some("logging.level"))]);
         assert_eq!(values.ignored, ["database.redis"]);
     }
