@@ -98,9 +98,13 @@ mod tests {
     use super::*;
 
     fn said(status: u16, code: &str, message: &str) -> BlockError {
+        said_to("get", status, code, message)
+    }
+
+    fn said_to(what: &'static str, status: u16, code: &str, message: &str) -> BlockError {
         let status = StatusCode::from_u16(status).unwrap();
         let said = Said { status, code: code.to_owned(), message: message.to_owned() };
-        said.error("put", &BlockAddress::new("gs://bucket/x"))
+        said.error(what, &BlockAddress::new("gs://bucket/x"))
     }
 
     #[test]
@@ -110,6 +114,8 @@ mod tests {
             BlockError::NotFound(_)
         ));
         let none = said(404, "notFound", "The specified bucket does not exist.").to_string();
+        assert!(none.contains("create the bucket"), "{none}");
+        let none = said_to("put", 404, "notFound", "Not Found").to_string();
         assert!(none.contains("create the bucket"), "{none}");
         assert!(said(403, "forbidden", "no").to_string().contains("Storage Object User"));
         assert!(matches!(said(412, "conditionNotMet", ""), BlockError::Exists(_)));
