@@ -1,33 +1,16 @@
 """A server whose buckets are buckets and nothing more (`gateways.s3.flat_mode`): what S3 documents is tested there."""
 import uuid
 
-import boto3
-import botocore.config
-import botocore.exceptions
 import pytest
 
 from doors import Door
-from lakebed_server import KEY, SECRET, Server
-
-PART = 5 << 20  # the least size of a part that is not the last
-
+from lakebed_server import Server
+from plain_buckets import boto
 
 @pytest.fixture(scope="session")
 def flat(tmp_path_factory):
     with Server(tmp_path_factory.mktemp("flat"), extra="gateways: {s3: {flat_mode: true}}") as running:
         yield running
-
-
-def boto(server, **config):
-    settings = {"s3": {"addressing_style": "path"}, "retries": {"max_attempts": 1}} | config
-    return boto3.client(
-        "s3",
-        endpoint_url=server.endpoint,
-        aws_access_key_id=KEY,
-        aws_secret_access_key=SECRET,
-        region_name="us-east-1",
-        config=botocore.config.Config(**settings),
-    )
 
 
 @pytest.fixture(scope="session")
@@ -53,16 +36,3 @@ def raw(flat):
     door = Door(flat.port)
     yield door
     door.close()
-
-
-def refused(call, *args, **kwargs):
-    """(status, code) of a call that must fail."""
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        call(*args, **kwargs)
-    response = caught.value.response
-    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
-
-
-def fill(client, bucket, *keys):
-    for key in keys:
-        client.put_object(Bucket=bucket, Key=key, Body=key.encode())

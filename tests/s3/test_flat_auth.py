@@ -12,7 +12,7 @@ import zlib
 
 import pytest
 
-from conftest import boto
+from plain_buckets import boto
 from lakebed_server import KEY, SECRET
 from sigv4 import REGION, escape, now_stamp, query_string
 

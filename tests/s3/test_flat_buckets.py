@@ -4,7 +4,7 @@ import uuid
 import botocore.exceptions
 import pytest
 
-from conftest import boto, fill, refused
+from plain_buckets import boto, fill, refused
 from doors import Door
 from lakebed_server import Server
 

@@ -8,7 +8,7 @@ import json
 import pytest
 import requests
 
-from conftest import fill
+from plain_buckets import fill
 from lakebed_server import KEY, SECRET
 
 

@@ -1,7 +1,7 @@
 """Listings of a bucket, in both versions: delimiters, prefixes, markers, page sizes, encodings."""
 import pytest
 
-from conftest import fill, refused
+from plain_buckets import fill, refused
 
 TREE = ["asdf", "boo/bar", "boo/baz/xyzzy", "cquux/thud", "cquux/bla"]
 

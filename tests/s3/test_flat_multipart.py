@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from conftest import PART, boto, fill, refused
+from plain_buckets import PART, boto, fill, refused
 
 SMALL = b"last part"
 

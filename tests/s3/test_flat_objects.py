@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from conftest import fill, refused
+from plain_buckets import fill, refused
 
 ETAG = '"37b51d194a7513e45b56f6524f2d51f2"'  # of "bar"
 OLD, FUTURE = "Sat, 29 Oct 1994 19:43:31 GMT", "Sat, 29 Oct 2094 19:43:31 GMT"
