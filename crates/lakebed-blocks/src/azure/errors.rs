@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::remote::client::{Answer, NoAnswer};
+use crate::remote::client::Answer;
 use crate::remote::xml::Element;
 use crate::{BlockAddress, BlockError};
 
@@ -70,17 +70,4 @@ impl Said {
 /// What follows are request ids and times.
 fn first_line(text: &str) -> String {
     text.trim().lines().next().unwrap_or_default().chars().take(300).collect()
-}
-
-/// No answer, as an error of what was being done at an address.
-pub(super) fn unanswered(what: &'static str, address: &BlockAddress, error: &NoAnswer) -> BlockError {
-    BlockError::Unavailable { what, why: format!("{} at {address}: is the store reachable?", error.0) }
-}
-
-/// An answer that makes no sense.
-pub(super) fn senseless(what: &'static str, why: impl std::fmt::Display) -> BlockError {
-    BlockError::Io {
-        what,
-        source: std::io::Error::other(format!("the store's answer makes no sense: {why}")),
-    }
 }

@@ -10,14 +10,13 @@ use serde::Deserialize;
 use super::errors::Said;
 use crate::remote::client::{Call, Http, Sent};
 use crate::remote::names::{encoded, query};
+use crate::remote::token::{Given, HeldToken};
 use crate::{BlockAddress, BlockError};
 
 const RESOURCE: &str = "https://storage.azure.com/";
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 /// Where machines of Azure's are told who they are.
 const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
-/// How long before its end a token is replaced.
-const EARLY_SECS: i64 = 300;
 /// The longest answer of a token endpoint.
 const TOKEN_ANSWER: usize = 64 << 10;
 
@@ -41,8 +40,7 @@ enum Proof {
 pub(super) struct Identity {
     source: Source,
     authority: String,
-    clock: Arc<dyn Clock>,
-    token: tokio::sync::Mutex<Option<(String, i64)>>,
+    token: HeldToken,
 }
 
 #[derive(Deserialize)]
@@ -74,22 +72,17 @@ impl Identity {
         };
         let authority = variable("AZURE_AUTHORITY_HOST").unwrap_or_else(|| AUTHORITY.to_owned());
         let authority = authority.trim_end_matches('/').to_owned();
-        Self { source, authority, clock, token: tokio::sync::Mutex::default() }
+        Self { source, authority, token: HeldToken::new(clock) }
     }
 
-    /// The token to show. Fetched once for all who wait for it.
+    /// The token to show.
     pub(super) async fn token(&self, http: &Http) -> Result<String, BlockError> {
-        let mut held = self.token.lock().await;
-        let now = self.clock.now().secs();
-        if let Some((token, until)) = &*held
-            && now < *until
-        {
-            return Ok(token.clone());
-        }
-        let token = self.fetch(http).await?;
-        let life = token.expires_in.as_i64().or_else(|| token.expires_in.as_str()?.parse().ok()).unwrap_or(0);
-        *held = Some((token.access_token.clone(), now + (life - EARLY_SECS).max(0)));
-        Ok(token.access_token)
+        let fetch = async |_| {
+            let Token { access_token: token, expires_in } = self.fetch(http).await?;
+            let life_secs = expires_in.as_i64().or_else(|| expires_in.as_str()?.parse().ok()).unwrap_or(0);
+            Ok(Given { token, life_secs })
+        };
+        self.token.get(fetch).await
     }
 
     async fn fetch(&self, http: &Http) -> Result<Token, BlockError> {

@@ -26,11 +26,12 @@ use futures::StreamExt;
 use http::Method;
 use quick_cache::sync::Cache;
 
-use self::errors::{Said, senseless, unanswered};
+use self::errors::Said;
 use self::identity::Identity;
 use self::location::Location;
 use crate::remote::Sources;
 use crate::remote::client::{Answer, Call, Http, Patience, Sent};
+use crate::remote::errors::{or_completed_before, senseless, unanswered};
 use crate::remote::names::{encoded_path, query};
 use crate::remote::read::{self, Source};
 use crate::remote::xml::Element;
@@ -496,15 +497,8 @@ impl BlockStore for AzureStore {
         upload: &str,
         parts: &[StoredPart],
     ) -> Result<(), BlockError> {
-        match self.inner.join_parts(address, upload, parts).await {
-            // Completed by an earlier try whose answer was lost, if the blob is there.
-            Err(BlockError::NoSuchUpload(upload)) => match self.head(address).await {
-                Ok(_) => Ok(()),
-                Err(BlockError::NotFound(_)) => Err(BlockError::NoSuchUpload(upload)),
-                Err(error) => Err(error),
-            },
-            other => other,
-        }
+        let completed = self.inner.join_parts(address, upload, parts).await;
+        or_completed_before(self, address, completed).await
     }
 
     async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError> {

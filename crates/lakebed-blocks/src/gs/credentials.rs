@@ -16,12 +16,11 @@ use serde::Deserialize;
 use super::errors::Said;
 use crate::remote::client::{Call, Http, Sent};
 use crate::remote::names::encoded;
+use crate::remote::token::{Given, HeldToken};
 use crate::{BlockAddress, BlockError};
 
 /// What may be done with a token: objects, no settings of buckets.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
-/// How long before its end a token is replaced.
-const EARLY_SECS: i64 = 300;
 /// The longest answer of a token endpoint.
 const TOKEN_ANSWER: usize = 64 << 10;
 /// Where machines of Google's are told who they are.
@@ -122,8 +121,7 @@ enum Identity {
 /// The identity and its current token.
 pub(super) struct Credentials {
     identity: Identity,
-    clock: Arc<dyn Clock>,
-    token: tokio::sync::Mutex<Option<(String, i64)>>,
+    token: HeldToken,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +167,7 @@ impl Credentials {
                 }
             }
         };
-        Ok(Self { identity, clock, token: tokio::sync::Mutex::default() })
+        Ok(Self { identity, token: HeldToken::new(clock) })
     }
 
     /// The account that can sign, if the credentials are one.
@@ -180,22 +178,16 @@ impl Credentials {
         }
     }
 
-    /// The token to show; none for an emulator. Fetched once for all who wait for it.
+    /// The token to show; none for an emulator.
     pub(super) async fn token(&self, http: &Http) -> Result<Option<String>, BlockError> {
         if matches!(self.identity, Identity::Nobody) {
             return Ok(None);
         }
-        let mut held = self.token.lock().await;
-        let now = self.clock.now().secs();
-        if let Some((token, until)) = &*held
-            && now < *until
-        {
-            return Ok(Some(token.clone()));
-        }
-        let token = self.fetch(http, now).await?;
-        let until = now + (token.expires_in - EARLY_SECS).max(0);
-        *held = Some((token.access_token.clone(), until));
-        Ok(Some(token.access_token))
+        let fetch = async |now| {
+            let Token { access_token: token, expires_in: life_secs } = self.fetch(http, now).await?;
+            Ok(Given { token, life_secs })
+        };
+        self.token.get(fetch).await.map(Some)
     }
 
     async fn fetch(&self, http: &Http, now_secs: i64) -> Result<Token, BlockError> {

@@ -1,9 +1,12 @@
 //! Bucket and name of an address.
 
+use crate::remote::names::is_bucket;
 use crate::{BlockAddress, BlockError};
 
 /// The longest name, in bytes.
 const MAX_NAME: usize = 1024;
+/// The longest name of a bucket, one with dots.
+const LONGEST_BUCKET: usize = 222;
 
 /// An address taken apart. Names are any UTF-8 without line breaks and NUL; `.` and `..` alone are not allowed.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +32,7 @@ impl<'a> Location<'a> {
             return refused("it belongs to another store");
         };
         let (bucket, name) = rest.split_once('/').unwrap_or((rest, ""));
-        if !is_bucket(bucket) {
+        if !is_bucket(bucket, LONGEST_BUCKET) {
             return refused("it has no valid bucket name");
         }
         if name.contains(['\0', '\r', '\n']) {
@@ -43,13 +46,6 @@ impl<'a> Location<'a> {
 }
 
 /// The name goes into paths as it is.
-fn is_bucket(name: &str) -> bool {
-    (3..=222).contains(&name.len())
-        && !name.contains("..")
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,10 +28,11 @@ use sha2::{Digest, Sha256};
 
 use self::credentials::Credentials;
 pub use self::credentials::GsCredentials;
-use self::errors::{Said, senseless, unanswered};
+use self::errors::Said;
 use self::location::Location;
 use crate::remote::Sources;
 use crate::remote::client::{Answer, Call, Http, Patience};
+use crate::remote::errors::{or_completed_before, senseless, unanswered};
 use crate::remote::names::{encoded, query};
 use crate::remote::read::{self, Source};
 use crate::{
@@ -421,15 +422,8 @@ impl BlockStore for GsStore {
         upload: &str,
         parts: &[StoredPart],
     ) -> Result<(), BlockError> {
-        match self.inner.join_parts(address, upload, parts).await {
-            // Completed by an earlier try whose answer was lost, if the object is there.
-            Err(BlockError::NoSuchUpload(upload)) => match self.head(address).await {
-                Ok(_) => Ok(()),
-                Err(BlockError::NotFound(_)) => Err(BlockError::NoSuchUpload(upload)),
-                Err(error) => Err(error),
-            },
-            other => other,
-        }
+        let completed = self.inner.join_parts(address, upload, parts).await;
+        or_completed_before(self, address, completed).await
     }
 
     async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError> {

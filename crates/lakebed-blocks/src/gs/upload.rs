@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::errors::{Said, senseless, unanswered};
+use super::errors::Said;
 use super::location::Location;
 use super::{ANSWER, GsEncryption, Inner, Meta};
 use crate::remote::announced::announced;
 use crate::remote::client::{Answer, Call, Sent};
+use crate::remote::errors::{senseless, unanswered};
 use crate::remote::names::{encoded, encoded_path, query};
 use crate::remote::parts::{PART, Parts, SMALL, part_size, unannounced};
 use crate::remote::xml::{Element, escaped};

@@ -1,11 +1,13 @@
 //! What the stores behind HTTP services share: calls with time limits and repetitions, bodies that are measured as they
-//! pass, reads that are taken up again, names in URLs, XML.
+//! pass, reads that are taken up again, tokens, names in URLs, XML.
 
 pub(crate) mod announced;
 pub(crate) mod client;
+pub(crate) mod errors;
 pub(crate) mod names;
 pub(crate) mod parts;
 pub(crate) mod read;
+pub(crate) mod token;
 pub(crate) mod xml;
 
 use std::sync::Arc;

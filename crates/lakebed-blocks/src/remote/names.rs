@@ -1,6 +1,6 @@
-//! Names in URLs.
+//! Names of buckets and objects, and how they stand in URLs.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 /// Everything but what RFC 3986 calls unreserved.
 const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -10,6 +10,20 @@ const PATH: &AsciiSet = &STRICT.remove(b'/');
 /// As one segment or a query's value: slashes are encoded too.
 pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, STRICT).to_string()
+}
+
+/// Slashes stay; dot segments too, for where nobody resolves them.
+pub(crate) fn slashed(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, PATH)
+}
+
+/// Whether a bucket can be named so: by letters of both cases, digits and `-._`, at most `longest` bytes. The name goes
+/// into a host name or path as it is.
+pub(crate) fn is_bucket(name: &str, longest: usize) -> bool {
+    (3..=longest).contains(&name.len())
+        && !name.contains("..")
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 /// As a path: slashes stay. Dot segments are encoded, or clients and proxies would resolve them.
@@ -22,7 +36,7 @@ pub(crate) fn encoded_path(text: &str) -> String {
         match segment {
             "." => out.push_str("%2E"),
             ".." => out.push_str("%2E%2E"),
-            _ => out.extend(utf8_percent_encode(segment, PATH)),
+            _ => out.extend(slashed(segment)),
         }
     }
     out

@@ -1,9 +1,12 @@
 //! Bucket and key of an address.
 
+use crate::remote::names::{is_bucket, slashed};
 use crate::{BlockAddress, BlockError};
 
 /// The longest key, in bytes.
 const MAX_KEY: usize = 1024;
+/// The longest name of a bucket: old ones may also have capital letters and underscores.
+const LONGEST_BUCKET: usize = 255;
 
 /// An address taken apart. Keys are opaque to S3: any UTF-8 but NUL, `..` and `//` included.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +32,7 @@ impl<'a> Location<'a> {
             return refused("it belongs to another store");
         };
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        if !is_bucket(bucket) {
+        if !is_bucket(bucket, LONGEST_BUCKET) {
             return refused("it has no valid bucket name");
         }
         if key.contains('\0') {
@@ -43,29 +46,8 @@ impl<'a> Location<'a> {
 
     /// As `x-amz-copy-source` wants it: every byte but the plain ones percent-encoded, slashes kept.
     pub(super) fn copy_source(&self) -> String {
-        let mut out = String::with_capacity(self.bucket.len() + self.key.len() + 16);
-        out.push_str(self.bucket);
-        out.push('/');
-        for &byte in self.key.as_bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-                out.push(char::from(byte));
-            } else {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
-                out.push('%');
-                out.push(char::from(HEX[usize::from(byte >> 4)]));
-                out.push(char::from(HEX[usize::from(byte & 15)]));
-            }
-        }
-        out
+        format!("{}/{}", self.bucket, slashed(self.key))
     }
-}
-
-/// Old buckets may have capital letters and underscores; the name goes into a host name or path as it is.
-fn is_bucket(name: &str) -> bool {
-    (3..=255).contains(&name.len())
-        && !name.contains("..")
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ use parking_lot::Mutex;
 use self::errors::{Answer, failed};
 use self::location::Location;
 use crate::remote::client::Patience;
+use crate::remote::errors::or_completed_before;
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
     StoreInfo, Stored, StoredPart, WaitingUpload,
@@ -385,15 +386,8 @@ impl BlockStore for S3Store {
         parts: &[StoredPart],
     ) -> Result<(), BlockError> {
         let (client, at) = self.at(address).await?;
-        match self.join_parts(&client, &at, address, upload, parts, false).await {
-            // Completed by an earlier try whose answer was lost, if the object is there.
-            Err(BlockError::NoSuchUpload(upload)) => match self.head(address).await {
-                Ok(_) => Ok(()),
-                Err(BlockError::NotFound(_)) => Err(BlockError::NoSuchUpload(upload)),
-                Err(error) => Err(error),
-            },
-            other => other,
-        }
+        let completed = self.join_parts(&client, &at, address, upload, parts, false).await;
+        or_completed_before(self, address, completed).await
     }
 
     async fn abort_multipart(&self, address: &BlockAddress, upload: &str) -> Result<(), BlockError> {
