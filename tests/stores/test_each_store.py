@@ -6,7 +6,6 @@ import os
 import time
 import uuid
 
-import boto3
 import pytest
 import requests
 
@@ -32,12 +31,6 @@ def repo(server, place):
     status, made = server.rest("POST", "/repositories", {"name": name, "storage_namespace": f"{place.root}/{name}"})
     assert status == 201, made
     return name
-
-
-@pytest.fixture
-def objects(server):
-    """boto3 on the server's own S3 door."""
-    return boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id=OUR_KEY, aws_secret_access_key=OUR_SECRET)
 
 
 def until(server, at, **query):

@@ -2,7 +2,6 @@
 import os
 import uuid
 
-import boto3
 import lakefs
 import pytest
 import requests
@@ -33,12 +32,6 @@ def repo(server):
     status, made = server.rest("POST", "/repositories", {"name": name, "storage_namespace": f"s3://{BUCKET}/{name}"})
     assert status == 201, made
     return name
-
-
-@pytest.fixture
-def objects(server):
-    """boto3 on the server's own S3 door."""
-    return boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id=OUR_KEY, aws_secret_access_key=OUR_SECRET)
 
 
 def test_the_configuration_tells_clients_what_the_store_can(server):

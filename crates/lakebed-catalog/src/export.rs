@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Weak;
 use std::time::Duration;
 
-use lakebed_blocks::{BlockAddress, BlockError, PutOptions};
+use lakebed_blocks::{BlockAddress, BlockError, BlockInfo, PutOptions};
 use lakebed_core::{Incarnation, NodeId, ObjectName, RepositoryId, Timestamp};
 use lakebed_tree::{NodeStore, TreeError, child_ids};
 use parking_lot::Mutex;
@@ -288,26 +288,11 @@ impl Inner {
         let directory = export_directory(&repository.birth);
         let prefix = BlockAddress::in_namespace(&repository.storage_namespace, &format!("{directory}/"));
         let oldest = self.clock.now().secs() - YOUNG_SECS;
-        let mut after: Option<BlockAddress> = None;
-        loop {
-            let page = self.blocks.list(&prefix, after.as_ref(), PAGE).await?;
-            let unnamed: Vec<BlockAddress> = page
-                .iter()
-                .filter(|found| found.mtime_secs < oldest)
-                .filter(|found| {
-                    let name = found.address.as_str().rsplit('/').next().unwrap_or_default();
-                    name.parse::<NodeId>().is_ok_and(|id| !named.contains(&id))
-                })
-                .map(|found| found.address.clone())
-                .collect();
-            for result in self.blocks.delete(&unnamed).await {
-                result?;
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.address.clone()),
-                _ => return Ok(()),
-            }
-        }
+        let unnamed = |found: &BlockInfo| {
+            let name = found.address.as_str().rsplit('/').next().unwrap_or_default();
+            found.mtime_secs < oldest && name.parse::<NodeId>().is_ok_and(|id| !named.contains(&id))
+        };
+        self.delete_objects(&prefix, unnamed).await.map(drop)
     }
 }
 

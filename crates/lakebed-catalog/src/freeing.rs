@@ -7,18 +7,16 @@
 use std::sync::Weak;
 use std::time::Duration;
 
-use lakebed_blocks::{BlockAddress, BlockError};
+use futures::FutureExt;
+use lakebed_blocks::{BlockAddress, BlockError, BlockInfo};
 use lakebed_kv::{KeyRange, Transaction};
 use tokio::task::JoinHandle;
 
 use crate::catalog::Inner;
 use crate::namespaces::is_ours;
 use crate::objects::ADDRESS_LIFE_SECS;
-use crate::sweep::after;
+use crate::sweep::{after, rounds};
 use crate::{Catalog, CatalogError, keys, wire};
-
-/// Objects deleted at once.
-const BATCH: usize = 1000;
 
 /// Namespaces looked at in one round.
 const PAGE: usize = 256;
@@ -31,20 +29,8 @@ const DIRECTORIES: [&str; 3] = ["data/", "symlinks/", "_lakebed/"];
 
 /// Runs until the catalog is dropped or the task is aborted.
 pub(crate) fn spawn(catalog: Weak<Inner>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        loop {
-            let Some(inner) = catalog.upgrade() else { return };
-            if let Err(error) = inner.free_once().await {
-                tracing::warn!(%error, "deleting the data of a deleted repository failed; trying again later");
-            }
-            let called = inner.freeing.clone();
-            drop(inner);
-            tokio::select! {
-                () = called.notified() => {}
-                () = tokio::time::sleep(INTERVAL) => {}
-            }
-        }
-    })
+    let what = "deleting the data of a deleted repository";
+    rounds(catalog, what, INTERVAL, |inner| &inner.freeing, |inner| inner.free_once().boxed())
 }
 
 impl Catalog {
@@ -98,30 +84,15 @@ impl Inner {
         let mut deleted = 0_usize;
         for directory in DIRECTORIES {
             let prefix = BlockAddress::in_namespace(namespace, directory);
-            let mut last: Option<BlockAddress> = None;
-            loop {
-                let page = match self.blocks.list(&prefix, last.as_ref(), BATCH).await {
-                    Err(BlockError::NotFound(_)) => break,
-                    page => page?,
-                };
-                let more = page.len() == BATCH;
-                last = page.last().map(|info| info.address.clone());
-                let ours: Vec<BlockAddress> = page
-                    .into_iter()
-                    .map(|info| info.address)
-                    .filter(|address| {
-                        let key =
-                            address.as_str().strip_prefix(namespace).and_then(|key| key.strip_prefix('/'));
-                        key.is_some_and(is_ours)
-                    })
-                    .collect();
-                for result in self.blocks.delete(&ours).await {
-                    result?;
-                }
-                deleted += ours.len();
-                if !more {
-                    break;
-                }
+            let ours = |found: &BlockInfo| {
+                let key =
+                    found.address.as_str().strip_prefix(namespace).and_then(|key| key.strip_prefix('/'));
+                key.is_some_and(is_ours)
+            };
+            match self.delete_objects(&prefix, ours).await {
+                // Of a store with directories that has not this one.
+                Err(CatalogError::Blocks(BlockError::NotFound(_))) => {}
+                freed => deleted += freed?,
             }
         }
         tracing::info!(namespace, deleted, "the data of a deleted repository was deleted");

@@ -3,13 +3,16 @@
 //! Everything it removes was made unreachable by a transaction before; it may stop anywhere and be begun again. A
 //! layer's descriptor goes before its rows, so a reader that used the layer notices.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lakebed_blocks::BlockAddress;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lakebed_blocks::{BlockAddress, BlockInfo};
 use lakebed_core::{Incarnation, LayerId};
 use lakebed_kv::{KeyRange, Outcome, Transaction};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::catalog::Inner;
@@ -20,6 +23,9 @@ use crate::{Catalog, CatalogError, keys, wire};
 /// Rows removed by one transaction.
 const BATCH: usize = 256;
 
+/// Objects listed and deleted at once.
+const OBJECTS: usize = 1000;
+
 /// How long the outcome of a publish or of a completed upload is kept for whoever did not hear it.
 pub(crate) const OUTCOME_LIFE_MILLIS: i64 = 24 * 3600 * 1000;
 
@@ -28,17 +34,30 @@ const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Runs until the catalog is dropped or the task is aborted.
 pub(crate) fn spawn(catalog: Weak<Inner>) -> JoinHandle<()> {
+    let what = "sweeping dead layers";
+    rounds(catalog, what, INTERVAL, |inner| &inner.sweep, |inner| inner.sweep_once().boxed())
+}
+
+/// Does a round now, whenever it is called for and once in every interval, until the catalog is dropped or the task is
+/// aborted. A round that fails is tried again in the next one.
+pub(crate) fn rounds(
+    catalog: Weak<Inner>,
+    what: &'static str,
+    interval: Duration,
+    called: fn(&Inner) -> &Arc<Notify>,
+    round: fn(&Inner) -> BoxFuture<'_, Result<(), CatalogError>>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             let Some(inner) = catalog.upgrade() else { return };
-            if let Err(error) = inner.sweep_once().await {
-                tracing::warn!(%error, "sweeping dead layers failed; trying again later");
+            if let Err(error) = round(&inner).await {
+                tracing::warn!(%error, "{what} failed; trying again later");
             }
-            let called = inner.sweep.clone();
+            let called = called(&inner).clone();
             drop(inner);
             tokio::select! {
                 () = called.notified() => {}
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = tokio::time::sleep(interval) => {}
             }
         }
     })
@@ -88,14 +107,27 @@ impl Inner {
     async fn sweep_layer_tree(&self, namespace: &[u8], layer: &LayerId) -> Result<(), CatalogError> {
         let Ok(namespace) = std::str::from_utf8(namespace) else { return Ok(()) };
         let prefix = BlockAddress::in_namespace(namespace, &format!("_lakebed/layer/{layer}/"));
+        self.delete_objects(&prefix, |_| true).await.map(drop)
+    }
+
+    /// Deletes those of the objects below an address that are chosen, page by page. Answers how many.
+    pub(crate) async fn delete_objects(
+        &self,
+        prefix: &BlockAddress,
+        chosen: impl Fn(&BlockInfo) -> bool,
+    ) -> Result<usize, CatalogError> {
+        let (mut deleted, mut last) = (0, None);
         loop {
-            let nodes = self.blocks.list(&prefix, None, BATCH).await?;
-            let addresses: Vec<BlockAddress> = nodes.into_iter().map(|node| node.address).collect();
+            let page = self.blocks.list(prefix, last.as_ref(), OBJECTS).await?;
+            let addresses: Vec<BlockAddress> =
+                page.iter().filter(|found| chosen(found)).map(|found| found.address.clone()).collect();
             for result in self.blocks.delete(&addresses).await {
                 result?;
             }
-            if addresses.len() < BATCH {
-                return Ok(());
+            deleted += addresses.len();
+            match page.last() {
+                Some(found) if page.len() == OBJECTS => last = Some(found.address.clone()),
+                _ => return Ok(deleted),
             }
         }
     }
