@@ -88,11 +88,10 @@ pub(crate) async fn find(call: &Call, version: &Version) -> Result<(Arc<Reposito
         }
     };
     let found = match version {
-        Version::Current if call.ref_at()?.is_some() => {
+        Version::Current => {
             let at = call.ref_at()?.unwrap_or(reference);
             call.catalog().locate(&repository, &at, &path).await
         }
-        Version::Current => call.catalog().locate(&repository, &reference, &path).await,
         Version::Commit(id) => {
             let reference = id.to_hex().parse().map_err(|_| S3Error::of(Code::NoSuchVersion))?;
             call.catalog().locate(&repository, &reference, &path).await

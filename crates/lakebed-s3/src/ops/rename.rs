@@ -79,10 +79,8 @@ impl Operation for RenameObject {
         {
             return Err(S3Error::of(Code::PreconditionFailed));
         }
-        let mut draft = source.to_draft();
-        (draft.size, draft.checksum) = (source.size, source.checksum.clone());
         call.catalog()
-            .link_copy(ticket, &source_repository, &source, draft)
+            .link_copy(ticket, &source_repository, &source, source.to_draft())
             .await
             .map_err(|error| name_failed(error.into(), call.headers()))?;
         // What was written there meanwhile is not what was renamed.
