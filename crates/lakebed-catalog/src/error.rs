@@ -62,6 +62,8 @@ pub enum ErrorKind {
     Unsupported,
     /// Too much contention; try again.
     Busy,
+    /// The engine did not say whether a write happened, and it was not there when looked for.
+    OutcomeUnknown,
     /// A task whose server went away, or that took too long without a sign of life.
     Expired,
     /// A task that was cancelled.
@@ -78,7 +80,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
         Self::Invalid,
         Self::RepositoryNotFound,
         Self::BranchNotFound,
@@ -106,6 +108,7 @@ impl ErrorKind {
         Self::PartTooSmall,
         Self::Unsupported,
         Self::Busy,
+        Self::OutcomeUnknown,
         Self::Expired,
         Self::Cancelled,
         Self::Body,

@@ -13,7 +13,7 @@ use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Version};
 use crate::catalog::Inner;
 use crate::publish::MOVE_ATTEMPTS;
 use crate::sweep::after;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{CatalogError, ErrorKind, Repository, keys, wire};
 
 /// Says whose namespace it is: the repository's incarnation, written once, conditionally, never removed.
@@ -124,7 +124,7 @@ impl Inner {
         match self.kv.transact(claim).await? {
             Outcome::Done(_) => {}
             Outcome::Refused(_) => return Err(in_use()),
-            Outcome::Unknown => return Err(busy("create repository: its outcome is unknown")),
+            Outcome::Unknown => return Err(outcome_unknown("create repository")),
         }
         let marker = BlockAddress::in_namespace(namespace, MARKER);
         let options = PutOptions { if_absent: true, ..PutOptions::default() };

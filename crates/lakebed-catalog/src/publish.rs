@@ -11,7 +11,7 @@ use lakebed_kv::{Check, Outcome, Transaction};
 use crate::branch_state::{BranchState, Content, Mask, Sealed};
 use crate::catalog::Inner;
 use crate::staging::Along;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
 /// How often a head-moving operation computes again because something else moved the branch.
@@ -313,7 +313,7 @@ impl Inner {
                 return Ok(false);
             }
         }
-        Err(busy("publish: its outcome is unknown"))
+        Err(outcome_unknown("publish"))
     }
 }
 

@@ -9,7 +9,7 @@ use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 use crate::branch_state::{BranchLife, BranchState};
 use crate::catalog::Inner;
 use crate::publish::MOVE_ATTEMPTS;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{Catalog, CatalogError, ErrorKind, NewRepository, Page, PageRequest, Repository, keys, wire};
 
 impl Catalog {
@@ -70,7 +70,7 @@ impl Catalog {
                 Outcome::Refused(_) => continue,
                 Outcome::Unknown => match inner.repository(&new.id).await {
                     Ok((found, _)) if found.incarnation == incarnation => Ok(repository),
-                    _ => Err(busy(&format!("create repository '{}': its outcome is unknown", new.id))),
+                    _ => Err(outcome_unknown(&format!("create repository '{}'", new.id))),
                 },
             };
         }

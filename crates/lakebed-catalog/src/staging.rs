@@ -12,7 +12,7 @@ use crate::catalog::Inner;
 use crate::entry::EntryView;
 use crate::layers::{row_value, row_write};
 use crate::requests::Raw;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{CatalogError, EntryBytes, ErrorKind, Precondition, Repository, keys, settings};
 
 /// How often a write is tried again because the branch was sealed or changed between its read and its transaction.
@@ -154,7 +154,7 @@ impl Inner {
         if found.is_some_and(|row| row_write(&row.value) == Some(write)) {
             return Ok(());
         }
-        Err(busy(&format!("write '{path}': its outcome is unknown")))
+        Err(outcome_unknown(&format!("write '{path}'")))
     }
 
     /// Stages tombstones for many paths in one transaction, without looking anything up.

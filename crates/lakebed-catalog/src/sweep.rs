@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::Inner;
 use crate::publish::{MOVE_ATTEMPTS, dead_rows};
-use crate::working::busy;
+use crate::working::outcome_unknown;
 use crate::{Catalog, CatalogError, keys, wire};
 
 /// Rows removed by one transaction.
@@ -217,7 +217,7 @@ impl Inner {
             // Go on behind what was deleted: its tombstones need not be walked again.
             range.start = after(&last);
         }
-        Err(busy("sweep: its outcome is unknown"))
+        Err(outcome_unknown("sweep"))
     }
 }
 

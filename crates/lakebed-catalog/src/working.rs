@@ -178,6 +178,12 @@ pub(crate) fn busy(what: &str) -> CatalogError {
     CatalogError::refused(ErrorKind::Busy, format!("{what}: too many concurrent updates, try again"))
 }
 
+/// The engine cannot say whether it happened, and sending it again could do it twice.
+pub(crate) fn outcome_unknown(what: &str) -> CatalogError {
+    let message = format!("{what}: it may or may not have happened: look, then try again");
+    CatalogError::refused(ErrorKind::OutcomeUnknown, message)
+}
+
 /// An ordered walk over a ref's objects: the head's tree under the staged layers, tombstones skipped.
 pub(crate) struct Working {
     stack: Option<LayerStack>,
