@@ -16,6 +16,7 @@ pub mod conformance;
 mod fjall;
 mod mem;
 mod postgres;
+mod row_cache;
 
 use std::sync::Arc;
 
