@@ -24,7 +24,7 @@ async fn local() {
 }
 
 fn at(key: &str) -> BlockAddress {
-    BlockAddress::in_namespace("local://lake", key)
+    BlockAddress::in_namespace(&"local://lake".into(), key)
 }
 
 async fn put(store: &LocalStore, key: &str, content: &[u8]) {
