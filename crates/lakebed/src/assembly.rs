@@ -194,7 +194,7 @@ async fn open_store(settings: &Blockstore) -> Result<Arc<dyn BlockStore>, Failur
             let store = LocalStore::open(path)?.importing(import.clone());
             Arc::new(store.map_err(|error| format!("blockstore.local.allowed_external_prefixes: {error}"))?)
         }
-        Blockstore::S3(config) => Arc::new(S3Store::open(config.as_ref().clone()).await),
+        Blockstore::S3(config) => Arc::new(S3Store::open(config.as_ref().clone(), Sources::default()).await),
         Blockstore::Gs(config) => Arc::new(GsStore::open(config.as_ref().clone(), Sources::default())?),
         Blockstore::Azure(config) => Arc::new(AzureStore::open(config.as_ref().clone(), Sources::default())?),
         Blockstore::Mem => Arc::new(MemStore::new()),
