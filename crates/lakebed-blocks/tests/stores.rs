@@ -24,7 +24,7 @@ async fn local() {
 }
 
 fn at(key: &str) -> BlockAddress {
-    BlockAddress::in_namespace("local://lake", key)
+    BlockAddress::in_namespace(&"local://lake".into(), key)
 }
 
 async fn put(store: &LocalStore, key: &str, content: &[u8]) {
@@ -38,6 +38,27 @@ async fn an_object_is_a_file_at_its_address() {
     let store = LocalStore::open(root.path()).unwrap();
     put(&store, "data/a/b", b"hello").await;
     assert_eq!(std::fs::read(root.path().join("lake/data/a/b")).unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn what_is_the_stores_own_is_not_listed() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path()).unwrap();
+    put(&store, "x", b"x").await;
+    assert!(root.path().join(".lakebed/log").is_dir());
+    let list = async |prefix: &str| store.list(&BlockAddress::new(prefix), None, 10).await;
+    for prefix in [
+        "local://.lakebed/",
+        "local://.lakebed/log/",
+        "local://./.lakebed/log/",
+        "local://lake/./",
+        "local://lake//",
+    ] {
+        assert!(matches!(list(prefix).await, Err(BlockError::Refused { .. })), "{prefix}");
+    }
+    assert!(list("local://.lake").await.unwrap().is_empty());
+    assert_eq!(list("local://").await.unwrap().len(), 1);
+    assert_eq!(list("local://la").await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -192,6 +192,8 @@ impl Inner {
         }
         let decoded: wire::RepositoryRow = wire::decode(&row.value, "repository")?;
         let repository = Arc::new(decoded.to_repository(id)?);
+        // Nothing of a repository is touched whose bytes are in a store that this server does not know.
+        self.store_of(&repository)?;
         self.repositories.insert(key, (row.version, repository.clone()));
         Ok((repository, row.version))
     }

@@ -199,7 +199,7 @@ impl Inner {
         let now = self.clock.now().max(Timestamp::from_secs(after_last));
         manifest.exported_ms = now.millis();
         let name = ObjectName::descending(now, &*self.entropy);
-        let address = BlockAddress::new(format!("{}{name}", manifests(&repository, &birth)));
+        let address = manifests(&repository, &birth).and(&name.to_string());
         let options = PutOptions { if_absent: true, ..PutOptions::default() };
         self.blocks.put_bytes(&address, wire::encode(&manifest), options).await?;
         // Another server may have exported meanwhile, from refs read before or after ours. Whoever wrote last looks again.

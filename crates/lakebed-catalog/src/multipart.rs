@@ -150,7 +150,7 @@ impl Catalog {
             headers: draft.headers,
             options,
             branch_incarnation: ticket.branch_incarnation.as_bytes().to_vec(),
-            namespace: repository.storage_namespace.clone(),
+            namespace: repository.storage_namespace.encode(),
             ..wire::UploadRow::default()
         };
         let found = Found { repository, row, version: Version(0) };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lakebed_blocks::{BlockAddress, BlockError, BlockStore, PutOptions};
+use lakebed_blocks::{BlockAddress, BlockError, BlockStore, Namespace, PutOptions};
 use lakebed_core::NodeId;
 use lakebed_tree::{Node, NodeStore, TreeError};
 use quick_cache::Weighter;
@@ -54,14 +54,14 @@ pub(crate) struct Nodes {
     blocks: Arc<dyn BlockStore>,
     cache: Arc<NodeCache>,
     /// `<namespace>/_lakebed/tree` or `<namespace>/_lakebed/layer/<L>`.
-    base: String,
+    base: Namespace,
     /// Where nodes are looked for that are not there.
-    beneath: Option<String>,
+    beneath: Option<Namespace>,
     uploads: Mutex<JoinSet<Result<(), BlockError>>>,
 }
 
 impl Nodes {
-    pub(crate) fn new(blocks: Arc<dyn BlockStore>, cache: Arc<NodeCache>, base: String) -> Arc<Self> {
+    pub(crate) fn new(blocks: Arc<dyn BlockStore>, cache: Arc<NodeCache>, base: Namespace) -> Arc<Self> {
         Arc::new(Self { blocks, cache, base, beneath: None, uploads: Mutex::default() })
     }
 
@@ -69,8 +69,8 @@ impl Nodes {
     pub(crate) fn over(
         blocks: Arc<dyn BlockStore>,
         cache: Arc<NodeCache>,
-        base: String,
-        beneath: String,
+        base: Namespace,
+        beneath: Namespace,
     ) -> Arc<Self> {
         Arc::new(Self { blocks, cache, base, beneath: Some(beneath), uploads: Mutex::default() })
     }
@@ -84,12 +84,12 @@ impl Nodes {
         }
     }
 
-    fn address(base: &str, id: &NodeId) -> BlockAddress {
+    fn address(base: &Namespace, id: &NodeId) -> BlockAddress {
         let hex = id.to_hex();
-        BlockAddress::new(format!("{base}/{}/{hex}", &hex[..2]))
+        BlockAddress::in_namespace(base, &format!("{}/{hex}", &hex[..2]))
     }
 
-    async fn stored(&self, base: &str, id: &NodeId) -> Result<Option<Bytes>, TreeError> {
+    async fn stored(&self, base: &Namespace, id: &NodeId) -> Result<Option<Bytes>, TreeError> {
         match self.blocks.get_bytes(&Self::address(base, id), MAX_STORED_NODE).await {
             Ok(stored) => Ok(Some(stored)),
             Err(BlockError::NotFound(_)) => Ok(None),

@@ -66,7 +66,7 @@ pub(crate) struct RefNodes(Arc<Nodes>);
 impl RefNodes {
     /// The nodes under a directory of a repository's namespace.
     pub(crate) fn new(inner: &Inner, repository: &Repository, directory: &str) -> Arc<Self> {
-        let base = format!("{}/{directory}", repository.storage_namespace);
+        let base = repository.storage_namespace.below(directory);
         Arc::new(Self(Nodes::new(inner.blocks.clone(), inner.nodes.clone(), base)))
     }
 }

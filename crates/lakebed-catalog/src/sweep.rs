@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lakebed_blocks::{BlockAddress, BlockInfo};
+use lakebed_blocks::{BlockAddress, BlockInfo, Namespace};
 use lakebed_core::{Incarnation, LayerId};
 use lakebed_kv::{KeyRange, Outcome, Row, Transaction};
 use tokio::sync::Notify;
@@ -140,7 +140,8 @@ impl Inner {
     /// Deletes the nodes of a folded layer; `namespace` is what its `dead` row remembers.
     async fn sweep_layer_tree(&self, namespace: &[u8], layer: &LayerId) -> Result<(), CatalogError> {
         let Ok(namespace) = std::str::from_utf8(namespace) else { return Ok(()) };
-        let prefix = BlockAddress::in_namespace(namespace, &format!("_lakebed/layer/{layer}/"));
+        let namespace = Namespace::decode(namespace);
+        let prefix = BlockAddress::in_namespace(&namespace, &format!("_lakebed/layer/{layer}/"));
         self.delete_objects(&prefix, |_| true).await.map(drop)
     }
 
@@ -196,7 +197,7 @@ impl Inner {
     async fn sweep_repositories(&self) -> Result<(), CatalogError> {
         for dead in self.kv.scan(&KeyRange::prefix(&keys::dead_repositories()), BATCH).await? {
             let Some(r) = Incarnation::from_slice(&dead.key[1..]) else { continue };
-            let namespace = String::from_utf8_lossy(&dead.value).into_owned();
+            let namespace = Namespace::decode(&String::from_utf8_lossy(&dead.value));
             let refs = KeyRange::prefix(&keys::reference(&r, ""));
             // Until none is left: what may not have happened is done again, or its rows would stay for ever.
             loop {

@@ -187,7 +187,7 @@ impl Catalog {
                 updated_ms: now,
                 spool: new.spool.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
                 restoring: new.restoring.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
-                namespace: record.storage_namespace.clone(),
+                namespace: record.storage_namespace.encode(),
                 ..wire::TaskRow::default()
             };
             let mut transaction = Transaction::new()

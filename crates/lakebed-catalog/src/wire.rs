@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use lakebed_blocks::Namespace;
 use lakebed_core::{CommitId, Incarnation, LayerId, NodeId, RepositoryId, Timestamp};
 use prost::Message;
 
@@ -30,6 +31,9 @@ pub(crate) struct RepositoryRow {
     /// The incarnation a restore is writing; empty: none.
     #[prost(bytes = "vec", tag = "9")]
     pub(crate) restoring: Vec<u8>,
+    /// The store of the namespace; empty: the one for repositories that name none.
+    #[prost(string, tag = "10")]
+    pub(crate) storage_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -438,6 +442,12 @@ pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId, CatalogError> {
 }
 
 impl RepositoryRow {
+    pub(crate) fn namespace(&self) -> Result<Namespace, CatalogError> {
+        let store = self.storage_id.parse();
+        let store = store.map_err(|_| CatalogError::Damaged { what: "storage id of a repository" })?;
+        Ok(Namespace::new(store, self.storage_namespace.as_str()))
+    }
+
     pub(crate) fn to_repository(&self, id: &RepositoryId) -> Result<Repository, CatalogError> {
         let incarnation = id16(&self.incarnation, "repository")?;
         Ok(Repository {
@@ -449,7 +459,7 @@ impl RepositoryRow {
             } else {
                 Some(id16(&self.restoring, "repository")?)
             },
-            storage_namespace: self.storage_namespace.clone(),
+            storage_namespace: self.namespace()?,
             default_branch: self.default_branch.clone(),
             created: Timestamp::from_millis(self.created_ms),
             read_only: self.read_only,
@@ -465,7 +475,8 @@ impl From<&Repository> for RepositoryRow {
             incarnation: repository.incarnation.as_bytes().to_vec(),
             birth: repository.birth.as_bytes().to_vec(),
             restoring: repository.restoring.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
-            storage_namespace: repository.storage_namespace.clone(),
+            storage_namespace: repository.storage_namespace.as_str().to_owned(),
+            storage_id: repository.storage_namespace.store().to_string(),
             default_branch: repository.default_branch.clone(),
             created_ms: repository.created.millis(),
             read_only: repository.read_only,

@@ -18,20 +18,20 @@ pub(crate) const READ_ATTEMPTS: usize = 100;
 impl Inner {
     /// The tree nodes of a repository.
     pub(crate) fn nodes(&self, repository: &Repository) -> Arc<Nodes> {
-        let base = format!("{}/_lakebed/tree", repository.storage_namespace);
+        let base = repository.storage_namespace.below("_lakebed/tree");
         Nodes::new(self.blocks.clone(), self.nodes.clone(), base)
     }
 
     /// The nodes of a layer's tree.
     pub(crate) fn layer_nodes(&self, repository: &Repository, layer: &LayerId) -> Arc<Nodes> {
-        let base = format!("{}/_lakebed/layer/{layer}", repository.storage_namespace);
+        let base = repository.storage_namespace.below(&format!("_lakebed/layer/{layer}"));
         Nodes::new(self.blocks.clone(), self.nodes.clone(), base)
     }
 
     /// The nodes of a tree that a layer made of the head's.
     pub(crate) fn nodes_over(&self, repository: &Repository, layer: &LayerId) -> Arc<Nodes> {
-        let base = format!("{}/_lakebed/layer/{layer}", repository.storage_namespace);
-        let beneath = format!("{}/_lakebed/tree", repository.storage_namespace);
+        let base = repository.storage_namespace.below(&format!("_lakebed/layer/{layer}"));
+        let beneath = repository.storage_namespace.below("_lakebed/tree");
         Nodes::over(self.blocks.clone(), self.nodes.clone(), base, beneath)
     }
 

@@ -276,6 +276,7 @@ async fn restores(seed: u64) {
     let new = NewRepository {
         id: copy.clone(),
         storage_namespace: "mem://lake".to_owned(),
+        storage_id: String::new(),
         default_branch: None,
         bare: true,
         read_only: false,

@@ -40,6 +40,8 @@ pub struct RepositoryTemplate {
     /// `create_repository.storage_namespace_template`: where it keeps its objects; `{name}` stands for its name. If
     /// the namespace was used before, a random ending makes it a new one.
     pub storage_namespace: String,
+    /// `create_repository.storage_id`: the store it is in, of several; empty: the one for repositories that name none.
+    pub storage_id: String,
     /// `create_repository.default_branch`.
     pub default_branch: String,
 }

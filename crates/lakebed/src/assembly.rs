@@ -5,16 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
-use lakebed_blocks::{AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources};
+use lakebed_blocks::{
+    AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources, StoreId, Stores,
+};
 use lakebed_catalog::{Catalog, CatalogConfig};
-use lakebed_core::{SystemClock, SystemEntropy};
+use lakebed_core::{RepositoryId, SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
-use lakebed_rest::{Rest, RestConfig};
+use lakebed_rest::{Rest, RestConfig, ShownStore};
 use lakebed_s3::S3;
 use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig};
 
 use crate::Failure;
-use crate::config::{Blockstore, Database, Settings};
+use crate::config::{Blockstore, Database, Settings, StoreSettings};
 
 /// The version of the REST API we speak, as clients compare it.
 const API_VERSION: &str = "1.84.0";
@@ -60,25 +62,8 @@ impl Lake {
             Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
             Database::Mem => Arc::new(MemKv::new()),
         };
-        let blocks: Arc<dyn BlockStore> = match &settings.blockstore {
-            Blockstore::Local(path, import) => {
-                create_directory(path).map_err(|error| {
-                    format!("blockstore.local.path: cannot create '{}': {error}", path.display())
-                })?;
-                let store = LocalStore::open(path)?.importing(import.clone());
-                Arc::new(
-                    store.map_err(|error| format!("blockstore.local.allowed_external_prefixes: {error}"))?,
-                )
-            }
-            Blockstore::S3(config) => Arc::new(S3Store::open(config.as_ref().clone()).await),
-            Blockstore::Gs(config) => Arc::new(GsStore::open(config.as_ref().clone(), Sources::default())?),
-            Blockstore::Azure(config) => {
-                Arc::new(AzureStore::open(config.as_ref().clone(), Sources::default())?)
-            }
-            Blockstore::Mem => Arc::new(MemStore::new()),
-        };
         let kv = metrics.kv(settings.database.kind(), kv);
-        let blocks = metrics.blocks(blocks)?;
+        let blocks: Arc<dyn BlockStore> = Arc::new(open_stores(settings, &metrics).await?);
         let catalog = Catalog::new(CatalogConfig {
             kv: kv.clone(),
             blocks: blocks.clone(),
@@ -87,6 +72,10 @@ impl Lake {
             node_cache_bytes: settings.node_cache_bytes,
             signing_key: settings.signing_key.clone(),
         });
+        let elsewhere = catalog.repositories_without_store(NAMED).await?;
+        if !elsewhere.is_empty() {
+            return Err(without_store(settings, &elsewhere).into());
+        }
         catalog.start();
         let auth = Auth::new(AuthConfig {
             kv: kv.clone(),
@@ -123,12 +112,7 @@ impl Lake {
         if settings.database.is_ours_alone() {
             self.catalog.abandon_orphans().await?;
         }
-        let mut rest = RestConfig::for_store(&self.blocks.info(), API_VERSION);
-        if let Some(prefix) = &settings.default_namespace_prefix {
-            rest.storage.default_namespace_prefix = Some(prefix.clone());
-        }
-        rest.presign_life = settings.presign.life;
-        rest.storage.pre_sign_support_ui &= settings.presign.in_ui;
+        let rest = self.shown(settings)?;
         let entropy = Arc::new(SystemEntropy);
         let doors = Doors {
             s3: S3::new(self.catalog.clone(), self.auth.clone(), settings.gateway.clone(), entropy.clone()),
@@ -147,6 +131,31 @@ impl Lake {
         self.close().await
     }
 
+    /// What clients are told of the server and its stores.
+    fn shown(&self, settings: &Settings) -> Result<RestConfig, Failure> {
+        let show = |store: &StoreSettings| {
+            let info = self.blocks.info_of(&store.id).ok_or("a store that is configured was not opened")?;
+            let mut shown = ShownStore::of(&info);
+            shown.storage.blockstore_id = store.id.to_string();
+            shown.storage.blockstore_description.clone_from(&store.description);
+            if let Some(prefix) = &store.default_namespace_prefix {
+                shown.storage.default_namespace_prefix = Some(prefix.clone());
+            }
+            shown.storage.pre_sign_support_ui &= store.presign.in_ui;
+            shown.presign_life = store.presign.life;
+            Ok::<_, Failure>(shown)
+        };
+        let mut rest = RestConfig::for_store(&self.blocks.info(), API_VERSION);
+        let main = settings.stores.iter().find(|store| store.backward_compatible);
+        if let Some(main) = main.or(settings.stores.first()) {
+            rest.store = show(main)?;
+        }
+        if settings.stores.iter().any(|store| !store.id.is_empty()) {
+            rest.several = settings.stores.iter().map(show).collect::<Result<_, _>>()?;
+        }
+        Ok(rest)
+    }
+
     /// Catalog before stores, stores before the engine that names what is in them.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.catalog.close().await;
@@ -154,6 +163,65 @@ impl Lake {
         self.kv.close().await?;
         Ok(())
     }
+}
+
+/// How many repositories are named that stop a server from starting.
+const NAMED: usize = 20;
+
+/// Opens every store that is configured.
+async fn open_stores(settings: &Settings, metrics: &Metrics) -> Result<Stores, Failure> {
+    let mut opened = Vec::with_capacity(settings.stores.len());
+    for store in &settings.stores {
+        let opened_store = match open_store(&store.blockstore).await {
+            Err(error) if !store.id.is_empty() => {
+                return Err(format!("the store '{}' of blockstores.stores: {error}", store.id).into());
+            }
+            opened => opened?,
+        };
+        opened.push((store.id.clone(), metrics.blocks(opened_store)?));
+    }
+    let nameless =
+        settings.stores.iter().find(|store| store.backward_compatible).map(|store| store.id.clone());
+    Stores::new(opened, nameless).ok_or_else(|| "no store is configured".into())
+}
+
+async fn open_store(settings: &Blockstore) -> Result<Arc<dyn BlockStore>, Failure> {
+    Ok(match settings {
+        Blockstore::Local(path, import) => {
+            create_directory(path).map_err(|error| {
+                format!("blockstore.local.path: cannot create '{}': {error}", path.display())
+            })?;
+            let store = LocalStore::open(path)?.importing(import.clone());
+            Arc::new(store.map_err(|error| format!("blockstore.local.allowed_external_prefixes: {error}"))?)
+        }
+        Blockstore::S3(config) => Arc::new(S3Store::open(config.as_ref().clone(), Sources::default()).await),
+        Blockstore::Gs(config) => Arc::new(GsStore::open(config.as_ref().clone(), Sources::default())?),
+        Blockstore::Azure(config) => Arc::new(AzureStore::open(config.as_ref().clone(), Sources::default())?),
+        Blockstore::Mem => Arc::new(MemStore::new()),
+    })
+}
+
+/// Why a server does not start on repositories whose store it does not have, and what to do.
+fn without_store(settings: &Settings, elsewhere: &[(RepositoryId, StoreId)]) -> String {
+    let shown: Vec<String> = elsewhere
+        .iter()
+        .map(|(repository, store)| {
+            if store.is_empty() {
+                format!("{repository} (without a storage id)")
+            } else {
+                format!("{repository} (store '{store}')")
+            }
+        })
+        .collect();
+    let more = if elsewhere.len() == NAMED { ", and perhaps others" } else { "" };
+    let what = if settings.stores.iter().all(|store| store.id.is_empty()) {
+        "the configuration has a single 'blockstore', and these were made with several: configure 'blockstores' with \
+         the stores they name"
+    } else {
+        "add the stores they name to 'blockstores.stores' again; for those without a storage id set \
+         'backward_compatible: true' on the store they were made in"
+    };
+    format!("there are repositories whose store is not configured: {}{more}. {what}", shown.join(", "))
 }
 
 /// Resolves at SIGTERM or Ctrl-C.

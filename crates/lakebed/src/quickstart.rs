@@ -118,6 +118,7 @@ async fn sample(lake: &Lake) -> Result<(), Failure> {
     let new = NewRepository {
         id: id.clone(),
         storage_namespace: format!("local://{REPOSITORY}"),
+        storage_id: String::new(),
         default_branch: None,
         bare: false,
         read_only: false,

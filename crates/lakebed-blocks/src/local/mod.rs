@@ -394,6 +394,14 @@ impl BlockStore for LocalStore {
         if path.starts_with('/') {
             return self.list_outside(prefix, path, after, limit).await;
         }
+        // Of the last segment only a beginning is said.
+        let directory = tree::split(&path).0;
+        if !directory.is_empty() {
+            check_segments(directory).map_err(refused)?;
+        }
+        if directory.split('/').next() == Some(RESERVED) {
+            return Err(refused("it names the store's own directory"));
+        }
         let (tree, walks) = (self.tree.clone(), self.walks.clone());
         let found = blocking("list objects", move || {
             walks

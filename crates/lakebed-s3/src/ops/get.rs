@@ -264,7 +264,7 @@ impl GetObject {
             || self.part.is_some()
             || overrides
             || call.parts.method != Method::GET
-            || !blocks.info().presign
+            || !blocks.info_of(repository.storage_namespace.store()).is_some_and(|store| store.presign)
         {
             return Ok(None);
         }

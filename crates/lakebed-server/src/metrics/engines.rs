@@ -1,5 +1,6 @@
 //! Calls of the key-value engine and of the object store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use lakebed_blocks::{
     StoreInfo, Stored, StoredPart, WaitingUpload,
 };
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
+use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{Held, durations, register};
@@ -21,6 +23,8 @@ pub(super) struct Engines {
     kv_refused: IntCounterVec,
     registry: Registry,
     blocks_open: IntGaugeVec,
+    /// By kind of store: two stores of one kind are counted together.
+    blocks: Mutex<HashMap<&'static str, HistogramVec>>,
 }
 
 impl Engines {
@@ -46,7 +50,14 @@ impl Engines {
         )?;
         register(registry, &kv)?;
         register(registry, &blocks_open)?;
-        Ok(Self { kv, kv_failures, kv_refused, registry: registry.clone(), blocks_open })
+        Ok(Self {
+            kv,
+            kv_failures,
+            kv_refused,
+            registry: registry.clone(),
+            blocks_open,
+            blocks: Mutex::default(),
+        })
     }
 
     pub(super) fn kv(&self, kind: &'static str, kv: Arc<dyn Kv>) -> Arc<dyn Kv> {
@@ -65,16 +76,26 @@ impl Engines {
         })
     }
 
-    pub(super) fn blocks(
-        &self,
-        blocks: Arc<dyn BlockStore>,
-    ) -> Result<Arc<dyn BlockStore>, prometheus::Error> {
-        let kind = blocks.info().kind;
+    fn took(&self, kind: &'static str) -> Result<HistogramVec, prometheus::Error> {
+        let mut known = self.blocks.lock();
+        if let Some(took) = known.get(kind) {
+            return Ok(took.clone());
+        }
         let took = HistogramVec::new(
             durations(&format!("{kind}_operation_duration_seconds"), "Calls of the object store."),
             &["operation", "error"],
         )?;
         register(&self.registry, &took)?;
+        known.insert(kind, took.clone());
+        Ok(took)
+    }
+
+    pub(super) fn blocks(
+        &self,
+        blocks: Arc<dyn BlockStore>,
+    ) -> Result<Arc<dyn BlockStore>, prometheus::Error> {
+        let kind = blocks.info().kind;
+        let took = self.took(kind)?;
         let operation = |name: &str| Operation {
             well: took.with_label_values(&[name, "false"]),
             badly: took.with_label_values(&[name, "true"]),

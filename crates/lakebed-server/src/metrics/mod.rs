@@ -61,7 +61,7 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// There is one of this kind already.
+    /// A metric of this name was registered by something else.
     pub fn blocks(&self, blocks: Arc<dyn BlockStore>) -> Result<Arc<dyn BlockStore>, prometheus::Error> {
         self.0.engines.blocks(blocks)
     }

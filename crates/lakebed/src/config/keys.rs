@@ -140,6 +140,7 @@ keys! {
     "blockstore.local.import_enabled" Bool used;
     "blockstore.local.import_hidden" Bool used;
     "blockstore.local.allowed_external_prefixes" List used;
+    "blockstores.signing.secret_key" Text used;
     "graveler.ensure_readable_root_namespace" Bool ignored;
     "graveler.max_batch_delay" Duration ignored;
     "graveler.background.rate_limit" Int ignored;
@@ -176,6 +177,7 @@ keys! {
     "gateways.s3.branch_buckets" Bool used;
     "gateways.s3.create_repository.enabled" Bool used;
     "gateways.s3.create_repository.storage_namespace_template" Text used;
+    "gateways.s3.create_repository.storage_id" Text used;
     "gateways.s3.create_repository.default_branch" Text used;
     "gateways.s3.allow_delete_repository" Bool used;
     "gateways.s3.cors.allowed_origins" List used;

@@ -5,13 +5,15 @@ mod database;
 mod gateway;
 mod keys;
 mod store;
+mod stores;
 mod values;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use database::Database;
 use lakebed_s3::S3Config;
-pub(crate) use store::{Blockstore, Presign};
+pub(crate) use store::Blockstore;
+pub(crate) use stores::StoreSettings;
 pub(crate) use values::Values;
 
 /// Why a configuration does not start a server.
@@ -31,6 +33,15 @@ pub(crate) enum ConfigError {
     Missing { keys: Vec<&'static str>, hint: &'static str },
     #[error("'{key}': '{value}' is not supported, use one of: {supported}")]
     Unsupported { key: &'static str, value: String, supported: &'static str },
+    #[error("{0}")]
+    Stores(String),
+    #[error("blockstores.stores[{at}] ('{id}'): {source}")]
+    InStore {
+        at: usize,
+        id: String,
+        #[source]
+        source: Box<ConfigError>,
+    },
     #[error("unknown keys: {}", .0.join(", "))]
     Unknown(Vec<String>),
 }
@@ -57,9 +68,8 @@ pub(crate) struct Settings {
     pub(crate) log_json: bool,
     pub(crate) log_outputs: Vec<String>,
     pub(crate) database: Database,
-    pub(crate) blockstore: Blockstore,
-    pub(crate) presign: Presign,
-    pub(crate) default_namespace_prefix: Option<String>,
+    /// One without an id, or several with one each.
+    pub(crate) stores: Vec<StoreSettings>,
     pub(crate) signing_key: Vec<u8>,
     pub(crate) secret_key: Vec<u8>,
     pub(crate) login_secs: i64,
@@ -110,13 +120,21 @@ impl Settings {
         let missing: Vec<&'static str> = ["database.type", "blockstore.type", "auth.encrypt.secret_key"]
             .into_iter()
             .filter(|key| values.text(key).is_none())
+            .filter(|key| *key != "blockstore.type" || !values.has_several_stores())
             .collect();
         if !missing.is_empty() {
             let hint = if missing.len() == 3 { SHORTEST } else { "" };
             return Err(ConfigError::Missing { keys: missing, hint });
         }
-        if values.given("blockstore.signing.secret_key") == Some("") {
-            return Err(ConfigError::Missing { keys: vec!["blockstore.signing.secret_key"], hint: "" });
+        let signing = if values.has_several_stores() {
+            "blockstores.signing.secret_key"
+        } else {
+            "blockstore.signing.secret_key"
+        };
+        // Stores that clients are sent to by several names have a secret of their own.
+        if values.given(signing) == Some("") || values.has_several_stores() && values.text(signing).is_none()
+        {
+            return Err(ConfigError::Missing { keys: vec![signing], hint: "" });
         }
         if values.bool("tls.enabled")? == Some(true) {
             return Err(ConfigError::Unsupported {
@@ -126,7 +144,7 @@ impl Settings {
             });
         }
         let database = database::database(values, &expand)?;
-        let blockstore = store::blockstore(values, &expand)?;
+        let stores = stores::stores(values, &expand)?;
         let installation = match (
             values.text("installation.user_name"),
             values.text("installation.access_key_id"),
@@ -138,7 +156,7 @@ impl Settings {
             _ => None,
         };
         let secret_key = values.text("auth.encrypt.secret_key").unwrap_or_default().as_bytes().to_vec();
-        let signing_key = match values.text("blockstore.signing.secret_key") {
+        let signing_key = match values.text(signing) {
             Some(key) => key.as_bytes().to_vec(),
             None => [b"lakebed issued addresses v1 ".as_slice(), &secret_key].concat(),
         };
@@ -150,9 +168,8 @@ impl Settings {
             log_json: values.text("logging.format").is_some_and(|format| format.eq_ignore_ascii_case("json")),
             log_outputs: if outputs.is_empty() { vec!["-".to_owned()] } else { outputs },
             database,
-            blockstore,
-            presign: store::presign(values)?,
-            default_namespace_prefix: values.text("blockstore.default_namespace_prefix").map(str::to_owned),
+            gateway: gateway::gateway(values, &stores)?,
+            stores,
             signing_key,
             secret_key,
             login_secs: values.duration("auth.login_duration")?.unwrap_or(604_800.0) as i64,
@@ -160,7 +177,6 @@ impl Settings {
             node_cache_bytes: values
                 .int("committed.sstable.memory.cache_size_bytes")?
                 .map_or(NODE_CACHE_BYTES, |bytes| bytes.min(NODE_CACHE_BYTES)),
-            gateway: gateway::gateway(values)?,
         })
     }
 }
