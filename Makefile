@@ -24,7 +24,7 @@ build: ## Build the release binary
 	cargo build --release -p lakebed
 
 .PHONY: test
-test: test-rust test-golden test-clients test-stores test-engines test-promises ## All tests, installing what they need
+test: test-rust test-golden test-clients test-operations test-stores test-engines test-promises ## All tests, installing what they need
 
 .PHONY: test-rust
 test-rust: ## The tests of the crates
@@ -44,6 +44,11 @@ test-clients: build venvs ## Published clients, unmodified, against the built se
 	.venv/commands/bin/python -m pytest -q -p no:cacheprovider tests/clients/commands
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
+
+.PHONY: test-operations
+test-operations: build venvs ## What operators see and do: health, stopping, logs, metrics, TLS
+	scripts/need.sh curl=curl
+	$(PYTEST) tests/operations
 
 .PHONY: test-spark
 test-spark: build .venv/spark_3_5/ready .venv/spark_4_0/ready ## Spark on s3a:// with each of its committers (a part of test-all: its packages are large)

@@ -223,6 +223,11 @@ pub(crate) fn task_of(running: &[u8]) -> Bytes {
     key(b'j', &[running.get(1..).unwrap_or_default()])
 }
 
+/// The row that probes of the engine write; it means nothing.
+pub(crate) fn probe() -> Bytes {
+    key(b'h', &[])
+}
+
 /// `rules/<R>` -> branch protection.
 pub(crate) fn rules(r: &Incarnation) -> Bytes {
     key(b's', &[r.as_bytes(), b"p"])

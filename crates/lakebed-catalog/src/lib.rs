@@ -44,6 +44,7 @@ mod nodes;
 mod objects;
 mod once;
 mod paging;
+mod probe;
 mod publish;
 mod pulls;
 mod records;

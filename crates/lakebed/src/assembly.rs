@@ -1,8 +1,8 @@
 //! Wires engines, catalog and doors together, and takes them apart in the right order.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
 use lakebed_blocks::{AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources};
@@ -11,7 +11,7 @@ use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
 use lakebed_rest::{Rest, RestConfig};
 use lakebed_s3::S3;
-use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig};
+use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig, Stop, Tls};
 
 use crate::Failure;
 use crate::config::{Blockstore, Database, Settings};
@@ -112,12 +112,9 @@ impl Lake {
         }
     }
 
-    /// Serves until SIGTERM or Ctrl-C, lets requests in flight finish, and closes everything.
-    pub(crate) async fn serve(
-        self,
-        settings: &Settings,
-        ready: impl FnOnce(SocketAddr),
-    ) -> Result<(), Failure> {
+    /// Serves until SIGTERM or Ctrl-C, lets requests in flight finish, and closes everything; a second signal ends what
+    /// is in flight at once. `ready` is told the address, as clients write it, when requests are answered.
+    pub(crate) async fn serve(self, settings: &Settings, ready: impl FnOnce(String)) -> Result<(), Failure> {
         // What still runs on an engine of our own was begun by an earlier life. On a shared one it may be another
         // server's work: the sweeper ends it when its signs of life have stopped.
         if settings.database.is_ours_alone() {
@@ -134,37 +131,74 @@ impl Lake {
             s3: S3::new(self.catalog.clone(), self.auth.clone(), settings.gateway.clone(), entropy.clone()),
             rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, entropy),
             auth: self.auth.clone(),
+            catalog: self.catalog.clone(),
         };
         let router = Router::new(doors, self.metrics.clone());
-        let config =
-            ServerConfig { listen_address: settings.listen_address.clone(), ..ServerConfig::default() };
+        let tls = settings.tls.as_ref().map(|files| Tls::load(&files.chain, &files.key)).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let config = ServerConfig {
+            listen_address: settings.listen_address.clone(),
+            tls,
+            grace: settings.shutdown.grace,
+            drain_timeout: settings.shutdown.drain_timeout,
+            ..ServerConfig::default()
+        };
         let server = Server::bind(config, router).await?;
+        let stop = Stop::new();
+        listen_for_signals(stop.clone())?;
         if let Some(address) = server.address() {
-            ready(address);
+            ready(format!("{scheme}://{address}"));
         }
-        server.run(stop_signal()?).await;
+        server.run(&stop).await;
         tracing::info!("shutting down");
-        self.close().await
+        let urged = async {
+            stop.urged().await;
+            // What was acknowledged is durable already: closing only spares the next start some replaying.
+            tokio::time::sleep(URGED_CLOSE).await;
+        };
+        tokio::select! {
+            closed = self.close(&stop) => closed,
+            () = urged => {
+                tracing::warn!("stopped before everything was closed");
+                Ok(())
+            }
+        }
     }
 
-    /// Catalog before stores, stores before the engine that names what is in them.
-    pub(crate) async fn close(self) -> Result<(), Failure> {
-        self.catalog.close().await;
+    /// Catalog before stores, stores before the engine that names what is in them. Tasks are waited for unless it is
+    /// urgent.
+    pub(crate) async fn close(self, stop: &Stop) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            () = stop.urged() => self.catalog.close_within(Duration::ZERO).await,
+            () = self.catalog.close() => {}
+        }
         self.blocks.close().await?;
         self.kv.close().await?;
         Ok(())
     }
 }
 
-/// Resolves at SIGTERM or Ctrl-C.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+/// How long closing may take after a second signal.
+const URGED_CLOSE: Duration = Duration::from_secs(2);
+
+/// SIGTERM and Ctrl-C tell the server to stop, a second one of either to stop at once.
+fn listen_for_signals(stop: Stop) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        stop.ask();
+        next().await;
+        tracing::warn!("told to stop again: stopping at once");
+        stop.urge();
+    });
+    Ok(())
 }

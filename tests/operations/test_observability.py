@@ -78,6 +78,8 @@ def test_a_record_of_each_request(server, repo, s3):
     found = {(record["service_name"], record["operation_id"]): record for record in records if record["repository"] == repo}
     branch = found["rest_api", "getBranch"]
     assert branch["status_code"] == 200 and branch["ref"] == "main" and branch["method"] == "GET" and branch["user"]
+    assert branch["msg"] == "HTTP call ended" and branch["log_audit"] is True and branch["level"] == "info"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", branch["time"])
     assert branch["request_id"] and branch["source_ip"].startswith("127.0.0.1:")
     put = found["s3_gateway", "PutObject"]
     assert put["ref"] == "main" and put["path"] == f"/{repo}/main/recorded" and "Boto3" in put["client"]
