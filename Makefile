@@ -69,7 +69,7 @@ node_modules/azurite:
 test-engines: build venvs ## Key-value engines on real servers: conformance, faults, histories, several servers over one
 	scripts/need.sh postgres-server=postgresql psql=postgresql-client setpriv=util-linux
 	cargo test -q -p lakebed-kv --test postgres -- --ignored
-	$(PYTEST) tests/engines
+	$(PYTEST) tests/engines tests/formats
 
 .PHONY: test-promises
 test-promises: build venvs ## Durability, crashes, memory, hostile input, fuzzing, the peer's losses: the short forms

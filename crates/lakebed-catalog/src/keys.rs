@@ -223,6 +223,21 @@ pub(crate) fn task_of(running: &[u8]) -> Bytes {
     key(b'j', &[running.get(1..).unwrap_or_default()])
 }
 
+/// `format` -> the format in which everything is written.
+pub(crate) fn format() -> Bytes {
+    key(b'F', &[])
+}
+
+/// `server/<S>` -> a server that shares the data.
+pub(crate) fn server(id: &Incarnation) -> Bytes {
+    key(b'S', &[id.as_bytes()])
+}
+
+/// Prefix of all servers.
+pub(crate) fn servers() -> Bytes {
+    key(b'S', &[])
+}
+
 /// The row that probes of the engine write; it means nothing.
 pub(crate) fn probe() -> Bytes {
     key(b'h', &[])

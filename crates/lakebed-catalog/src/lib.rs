@@ -29,6 +29,7 @@ mod entry;
 mod error;
 mod export;
 mod fold;
+pub mod formats;
 mod freeing;
 mod import;
 mod keys;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
 use lakebed_blocks::{AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources};
+use lakebed_catalog::formats::{self, FormatError, Membership};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
@@ -37,11 +38,26 @@ pub(crate) fn create_directory(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Opens the key-value engine, replaying what a crash left.
+pub(crate) async fn open_kv(database: &Database) -> Result<Arc<dyn Kv>, Failure> {
+    Ok(match database {
+        Database::Local(path) => {
+            create_directory(path).map_err(|error| {
+                format!("database.local.path: cannot create '{}': {error}", path.display())
+            })?;
+            Arc::new(FjallKv::open(path, FjallConfig::default())?)
+        }
+        Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
+        Database::Mem => Arc::new(MemKv::new()),
+    })
+}
+
 /// Engines and what stands on them.
 pub(crate) struct Lake {
     kv: Arc<dyn Kv>,
     blocks: Arc<dyn BlockStore>,
     metrics: Metrics,
+    membership: Arc<Membership>,
     pub(crate) catalog: Catalog,
     pub(crate) auth: Auth,
 }
@@ -50,16 +66,7 @@ impl Lake {
     /// Opens the engines, replaying what a crash left.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
         let metrics = Metrics::new()?;
-        let kv: Arc<dyn Kv> = match &settings.database {
-            Database::Local(path) => {
-                create_directory(path).map_err(|error| {
-                    format!("database.local.path: cannot create '{}': {error}", path.display())
-                })?;
-                Arc::new(FjallKv::open(path, FjallConfig::default())?)
-            }
-            Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
-            Database::Mem => Arc::new(MemKv::new()),
-        };
+        let kv = open_kv(&settings.database).await?;
         let blocks: Arc<dyn BlockStore> = match &settings.blockstore {
             Blockstore::Local(path, import) => {
                 create_directory(path).map_err(|error| {
@@ -79,6 +86,14 @@ impl Lake {
         };
         let kv = metrics.kv(settings.database.kind(), kv);
         let blocks = metrics.blocks(blocks)?;
+        let membership = Membership::join(
+            kv.clone(),
+            Arc::new(SystemClock),
+            &SystemEntropy,
+            format!("lakebed {}", env!("CARGO_PKG_VERSION")),
+            formats::SUPPORTED,
+        );
+        let membership = Arc::new(membership.await?);
         let catalog = Catalog::new(CatalogConfig {
             kv: kv.clone(),
             blocks: blocks.clone(),
@@ -95,7 +110,7 @@ impl Lake {
             secret_key: settings.secret_key.clone(),
             login_duration_secs: settings.login_secs,
         });
-        Ok(Self { kv, blocks, metrics, catalog, auth })
+        Ok(Self { kv, blocks, metrics, membership, catalog, auth })
     }
 
     /// Makes the configured administrator, unless there is one. True if it was made now.
@@ -149,7 +164,9 @@ impl Lake {
         if let Some(address) = server.address() {
             ready(format!("{scheme}://{address}"));
         }
+        let alive = tokio::spawn(show_life(self.membership.clone(), stop.clone()));
         server.run(&stop).await;
+        alive.abort();
         tracing::info!("shutting down");
         let urged = async {
             stop.urged().await;
@@ -173,9 +190,26 @@ impl Lake {
             () = stop.urged() => self.catalog.close_within(Duration::ZERO).await,
             () = self.catalog.close() => {}
         }
+        self.membership.leave().await;
         self.blocks.close().await?;
         self.kv.close().await?;
         Ok(())
+    }
+}
+
+/// Gives signs of life to the other servers. One that was taken for dead, while the format went on, stops at once.
+async fn show_life(membership: Arc<Membership>, stop: Stop) {
+    loop {
+        tokio::time::sleep(formats::BEAT).await;
+        match membership.beat().await {
+            Ok(_) => {}
+            Err(error @ (FormatError::Newer { .. } | FormatError::Older { .. })) => {
+                tracing::error!(%error, "stopping at once");
+                stop.urge();
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "a sign of life could not be given; trying again"),
+        }
     }
 }
 
