@@ -274,3 +274,25 @@ pub(crate) fn of_repository(r: &Incarnation) -> impl Iterator<Item = lakebed_kv:
         .map(|noun| lakebed_kv::KeyRange::prefix(&key(noun, &[r.as_bytes()])))
         .into_iter()
 }
+
+/// What kind of record a key names, in few words.
+pub(crate) fn kind_of(key: &[u8]) -> &'static str {
+    match key.first() {
+        Some(b'p' | b'P') => "repository",
+        Some(b'n' | b'm' | b'z') => "namespace",
+        Some(b'r' | b'b' | b't') => "ref",
+        Some(b'g') => "gate",
+        Some(b'l' | b'd') => "layer",
+        Some(b'w') => "staged",
+        Some(b'c' | b'f') => "commit",
+        Some(b'k' | b'o') => "publish",
+        Some(b'u' | b'i' | b'v') => "upload",
+        Some(b'q' | b'Q') => "pull_request",
+        Some(b'y') => "idempotency_key",
+        Some(b'j' | b'J') => "task",
+        Some(b's') => "settings",
+        Some(b'h' | b'F' | b'S') => "server",
+        Some(b'a') => "auth",
+        _ => "other",
+    }
+}

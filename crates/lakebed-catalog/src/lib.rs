@@ -28,6 +28,7 @@ mod dump;
 mod entry;
 mod error;
 mod export;
+mod figures;
 mod fold;
 pub mod formats;
 mod freeing;
@@ -75,6 +76,7 @@ pub use collection::RetentionRules;
 pub use collection_staged::StagedAddresses;
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
+pub use figures::{CacheFigures, Observer};
 pub use records::{
     Branch, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload, UploadPart,
 };

@@ -3,6 +3,7 @@
 //! [`Server::bind`] takes the port, [`Server::run`] serves until told to stop, then lets the requests in flight finish.
 
 mod audit;
+mod debug;
 mod health;
 mod linger;
 mod metrics;

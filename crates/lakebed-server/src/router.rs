@@ -13,6 +13,7 @@ use lakebed_rest::{Rest, SecureConnection};
 use lakebed_s3::S3;
 
 use crate::audit::Audit;
+use crate::debug;
 use crate::health::Health;
 use crate::metrics::{Door, Metrics};
 use crate::page;
@@ -28,6 +29,8 @@ pub struct Doors {
     pub auth: Auth,
     /// For what `/_health/ready` asks of the engines.
     pub catalog: Catalog,
+    /// Whether there is `/_debug/`.
+    pub debug: bool,
 }
 
 /// Hands each request to its door.
@@ -134,6 +137,10 @@ impl Router {
             "/api/docs" | "/api/docs/" if matches!(parts.method, Method::GET | Method::HEAD) => {
                 html(page::DOCS, page::DOCS_POLICY.clone())
             }
+            path if self.0.doors.debug && path.starts_with("/_debug/") => {
+                let Doors { rest, catalog, .. } = &self.0.doors;
+                debug::answer(rest, catalog, &self.0.metrics, parts).await
+            }
             "/logout" => logout(&parts.method),
             _ => text(
                 StatusCode::NOT_FOUND,
@@ -170,7 +177,7 @@ fn logout(method: &Method) -> Response<AnswerBody> {
     response
 }
 
-fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<AnswerBody> {
+pub(crate) fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -102,6 +102,7 @@ impl Lake {
             node_cache_bytes: settings.node_cache_bytes,
             signing_key: settings.signing_key.clone(),
         });
+        metrics.catalog(&catalog)?;
         catalog.start();
         let auth = Auth::new(AuthConfig {
             kv: kv.clone(),
@@ -147,6 +148,7 @@ impl Lake {
             rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, entropy),
             auth: self.auth.clone(),
             catalog: self.catalog.clone(),
+            debug: settings.debug,
         };
         let router = Router::new(doors, self.metrics.clone());
         let tls = settings.tls.as_ref().map(|files| Tls::load(&files.chain, &files.key)).transpose()?;

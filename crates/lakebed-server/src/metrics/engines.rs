@@ -9,6 +9,7 @@ use lakebed_blocks::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
     StoreInfo, Stored, StoredPart, WaitingUpload,
 };
+use lakebed_catalog::Catalog;
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -19,6 +20,7 @@ pub(super) struct Engines {
     kv: HistogramVec,
     kv_failures: IntCounterVec,
     kv_refused: IntCounterVec,
+    kv_conflicts: IntCounterVec,
     registry: Registry,
     blocks_open: IntGaugeVec,
 }
@@ -40,13 +42,18 @@ impl Engines {
             "lakebed_kv_not_done_total",
             "Transactions that were refused by a check, or whose outcome is unknown.",
         )?;
+        let kv_conflicts = IntCounterVec::new(
+            Opts::new("kv_cas_conflicts_total", "Transactions refused by a check, by the kind of record."),
+            &["op"],
+        )?;
+        register(registry, &kv_conflicts)?;
         let blocks_open = IntGaugeVec::new(
             Opts::new("blockstore_concurrent_operations", "Calls of the object store at work."),
             &["operation", "blockstore_type"],
         )?;
         register(registry, &kv)?;
         register(registry, &blocks_open)?;
-        Ok(Self { kv, kv_failures, kv_refused, registry: registry.clone(), blocks_open })
+        Ok(Self { kv, kv_failures, kv_refused, kv_conflicts, registry: registry.clone(), blocks_open })
     }
 
     pub(super) fn kv(&self, kind: &'static str, kv: Arc<dyn Kv>) -> Arc<dyn Kv> {
@@ -61,6 +68,7 @@ impl Engines {
             transact: call("transact"),
             refused: self.kv_refused.with_label_values(&["refused", kind]),
             unknown: self.kv_refused.with_label_values(&["unknown", kind]),
+            conflicts: self.kv_conflicts.clone(),
             inner: kv,
         })
     }
@@ -121,6 +129,7 @@ struct CountedKv {
     transact: Call,
     refused: IntCounter,
     unknown: IntCounter,
+    conflicts: IntCounterVec,
 }
 
 #[async_trait]
@@ -136,9 +145,12 @@ impl Kv for CountedKv {
     }
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
         let outcome = self.transact.count(self.inner.transact(transaction)).await?;
-        match outcome {
+        match &outcome {
             Outcome::Done(_) => {}
-            Outcome::Refused(_) => self.refused.inc(),
+            Outcome::Refused(key) => {
+                self.refused.inc();
+                self.conflicts.with_label_values(&[Catalog::kind_of(key)]).inc();
+            }
             Outcome::Unknown => self.unknown.inc(),
         }
         Ok(outcome)

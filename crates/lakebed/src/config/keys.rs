@@ -37,6 +37,7 @@ keys! {
     "tls.cert_file" Text used;
     "tls.key_file" Text used;
     "ui.enabled" Bool ignored;
+    "debug.enabled" Bool used;
     "shutdown.grace" Duration used;
     "shutdown.drain_timeout" Duration used;
     "logging.format" Text used;

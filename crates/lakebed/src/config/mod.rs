@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) shutdown: Shutdown,
     pub(crate) logging: Logging,
+    /// Whether administrators may look into the process.
+    pub(crate) debug: bool,
     pub(crate) database: Database,
     pub(crate) blockstore: Blockstore,
     pub(crate) presign: Presign,
@@ -140,6 +142,7 @@ impl Settings {
             tls: process::tls(values, &expand)?,
             shutdown: process::shutdown(values)?,
             logging: process::logging(values, &expand)?,
+            debug: values.bool("debug.enabled")?.unwrap_or(false),
             database,
             blockstore,
             presign: store::presign(values)?,
