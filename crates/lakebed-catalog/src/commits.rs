@@ -51,8 +51,7 @@ impl Catalog {
                 format!("cannot commit to protected branch '{branch}': merge into it instead"),
             ));
         }
-        let queue = inner.head_queue(&repository, branch);
-        let _turn = queue.lock().await;
+        let _turn = inner.turn(&repository, branch).await;
         if let Some(tree) = &request.source_metarange {
             return inner.commit_tree(&repository, branch, &request, tree, joined).await;
         }

@@ -172,9 +172,15 @@ pub enum CatalogError {
     /// A tree could not be read or written.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// A stored record does not decode: written by a newer version or damaged.
+    /// A stored record does not decode.
     #[error("stored {what} is damaged or from a newer version")]
     Damaged {
+        /// Which record.
+        what: &'static str,
+    },
+    /// A stored record says more than this version understands.
+    #[error("stored {what} was written by a newer version: upgrade this server; nothing was changed")]
+    Newer {
         /// Which record.
         what: &'static str,
     },
@@ -199,7 +205,9 @@ impl CatalogError {
             Self::Blocks(BlockError::Unsupported(_)) => ErrorKind::Unsupported,
             Self::Blocks(BlockError::Unavailable { .. }) => ErrorKind::StoreUnavailable,
             Self::Blocks(BlockError::Io { .. }) => ErrorKind::StoreFailed,
-            Self::Kv(_) | Self::Blocks(_) | Self::Tree(_) | Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Kv(_) | Self::Blocks(_) | Self::Tree(_) | Self::Damaged { .. } | Self::Newer { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 }

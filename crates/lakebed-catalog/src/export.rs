@@ -170,7 +170,7 @@ impl Inner {
         let newest = self.blocks.list(&manifests(repository, birth), None, 1).await?;
         let Some(newest) = newest.first() else { return Ok(None) };
         let bytes = self.blocks.get_bytes(&newest.address, MOST_MANIFEST_BYTES).await?;
-        let manifest: wire::ExportManifest = wire::decode(&bytes, "export")?;
+        let manifest: wire::ExportManifest = wire::decode_numbered(&bytes, "export")?;
         Ok((manifest.format == FORMAT).then_some(manifest))
     }
 
@@ -268,7 +268,7 @@ impl Inner {
                 Err(BlockError::NotFound(_)) => continue,
                 other => other?,
             };
-            let manifest: wire::ExportManifest = wire::decode(&bytes, "export")?;
+            let manifest: wire::ExportManifest = wire::decode_numbered(&bytes, "export")?;
             if manifest.format != FORMAT {
                 // It may name nodes that we know nothing of.
                 return Ok(());

@@ -174,8 +174,7 @@ impl Inner {
         let run = self.collect(repository, request, layer, task).await?;
         let covered = covered(&request.sources);
         let finish = task.finish();
-        let queue = self.head_queue(repository, branch);
-        let _turn = queue.lock().await;
+        let _turn = self.turn(repository, branch).await;
         for _ in 0..MOVE_ATTEMPTS {
             let (cut, head) = self.clean_cut(repository, branch, &what).await?;
             let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);

@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::EntryView;
+use crate::{CacheFigures, EntryView};
 
 /// The most bytes a stored node may have; the tree's own bound is on the decompressed form.
 pub(crate) const MAX_STORED_NODE: usize = 1 << 20;
@@ -45,6 +45,17 @@ impl NodeCache {
     pub(crate) fn new(bytes: u64) -> Self {
         let nodes = usize::try_from(bytes / (80 << 10)).unwrap_or(usize::MAX).max(16);
         Self(Cache::with_weighter(nodes, bytes, ByMemory))
+    }
+
+    /// How it is used.
+    pub(crate) fn figures(&self) -> CacheFigures {
+        CacheFigures {
+            tier: "nodes",
+            hits: self.0.hits(),
+            misses: self.0.misses(),
+            bytes: Some(self.0.weight()),
+            entries: self.0.len() as u64,
+        }
     }
 }
 

@@ -277,7 +277,7 @@ impl RefTree {
         let header = cursor.value().filter(|_| cursor.key() == Some(HEADER));
         let header = header.ok_or_else(|| refused("it was not written by a dump"))?;
         let header: wire::RefTreeHeader =
-            wire::decode(&header, "dump").map_err(|_| refused("it was not written by a dump"))?;
+            wire::decode_numbered(&header, "dump").map_err(|_| refused("it was not written by a dump"))?;
         if header.format != FORMAT {
             return Err(refused(&format!("its format is {}, this server reads {FORMAT}", header.format)));
         }

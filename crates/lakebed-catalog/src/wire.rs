@@ -273,6 +273,28 @@ pub(crate) struct FreeingRow {
     pub(crate) passed: bool,
 }
 
+/// The format in which everything is written.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FormatRow {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+}
+
+/// A server that shares the data.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ServerRow {
+    #[prost(string, tag = "1")]
+    pub(crate) version: String,
+    /// The formats it reads.
+    #[prost(uint32, tag = "2")]
+    pub(crate) oldest: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) newest: u32,
+    /// Its last sign of life.
+    #[prost(int64, tag = "4")]
+    pub(crate) seen_ms: i64,
+}
+
 /// A task.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TaskRow {
@@ -413,8 +435,19 @@ pub(crate) struct StagedToken {
     pub(crate) in_uploads: bool,
 }
 
-/// Decodes a stored record.
+/// Decodes a stored record. One with a field that this version does not know is refused, not read without it: written
+/// again it would lose the field, and nobody says that what is left is true by itself. All fields that are known encode in
+/// exactly one length, so what is longer holds another.
 pub(crate) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, CatalogError> {
+    let message = M::decode(bytes).map_err(|_| CatalogError::Damaged { what })?;
+    if message.encoded_len() == bytes.len() { Ok(message) } else { Err(CatalogError::Newer { what }) }
+}
+
+/// Decodes a document that says its format's number, which the caller checks: fields that are not known are passed over.
+pub(crate) fn decode_numbered<M: Message + Default>(
+    bytes: &[u8],
+    what: &'static str,
+) -> Result<M, CatalogError> {
     M::decode(bytes).map_err(|_| CatalogError::Damaged { what })
 }
 

@@ -145,7 +145,7 @@ impl Node {
     fn parse(id: NodeId, bytes: Bytes) -> Result<Self, &'static str> {
         let header: &[u8; HEADER] = bytes.first_chunk().ok_or("too short for a header")?;
         if header[..4] != MAGIC || header[5..8] != [0; 3] {
-            return Err("unknown format");
+            return Err("its format is unknown: a newer version wrote it, or it is no node");
         }
         let number =
             |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);

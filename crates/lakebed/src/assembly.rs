@@ -1,19 +1,20 @@
 //! Wires engines, catalog and doors together, and takes them apart in the right order.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
 use lakebed_blocks::{
     AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources, StoreId, Stores,
 };
+use lakebed_catalog::formats::{self, FormatError, Membership};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{RepositoryId, SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
 use lakebed_rest::{Rest, RestConfig, ShownStore};
 use lakebed_s3::S3;
-use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig};
+use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig, Stop, Tls};
 
 use crate::Failure;
 use crate::config::{Blockstore, Database, Settings, StoreSettings};
@@ -39,11 +40,26 @@ pub(crate) fn create_directory(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Opens the key-value engine, replaying what a crash left.
+pub(crate) async fn open_kv(database: &Database) -> Result<Arc<dyn Kv>, Failure> {
+    Ok(match database {
+        Database::Local(path) => {
+            create_directory(path).map_err(|error| {
+                format!("database.local.path: cannot create '{}': {error}", path.display())
+            })?;
+            Arc::new(FjallKv::open(path, FjallConfig::default())?)
+        }
+        Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
+        Database::Mem => Arc::new(MemKv::new()),
+    })
+}
+
 /// Engines and what stands on them.
 pub(crate) struct Lake {
     kv: Arc<dyn Kv>,
     blocks: Arc<dyn BlockStore>,
     metrics: Metrics,
+    membership: Arc<Membership>,
     pub(crate) catalog: Catalog,
     pub(crate) auth: Auth,
 }
@@ -52,18 +68,17 @@ impl Lake {
     /// Opens the engines, replaying what a crash left.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
         let metrics = Metrics::new()?;
-        let kv: Arc<dyn Kv> = match &settings.database {
-            Database::Local(path) => {
-                create_directory(path).map_err(|error| {
-                    format!("database.local.path: cannot create '{}': {error}", path.display())
-                })?;
-                Arc::new(FjallKv::open(path, FjallConfig::default())?)
-            }
-            Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
-            Database::Mem => Arc::new(MemKv::new()),
-        };
+        let kv = open_kv(&settings.database).await?;
         let kv = metrics.kv(settings.database.kind(), kv);
         let blocks: Arc<dyn BlockStore> = Arc::new(open_stores(settings, &metrics).await?);
+        let membership = Membership::join(
+            kv.clone(),
+            Arc::new(SystemClock),
+            &SystemEntropy,
+            format!("lakebed {}", env!("CARGO_PKG_VERSION")),
+            formats::SUPPORTED,
+        );
+        let membership = Arc::new(membership.await?);
         let catalog = Catalog::new(CatalogConfig {
             kv: kv.clone(),
             blocks: blocks.clone(),
@@ -76,6 +91,7 @@ impl Lake {
         if !elsewhere.is_empty() {
             return Err(without_store(settings, &elsewhere).into());
         }
+        metrics.catalog(&catalog)?;
         catalog.start();
         let auth = Auth::new(AuthConfig {
             kv: kv.clone(),
@@ -84,7 +100,7 @@ impl Lake {
             secret_key: settings.secret_key.clone(),
             login_duration_secs: settings.login_secs,
         });
-        Ok(Self { kv, blocks, metrics, catalog, auth })
+        Ok(Self { kv, blocks, metrics, membership, catalog, auth })
     }
 
     /// Makes the configured administrator, unless there is one. True if it was made now.
@@ -101,12 +117,9 @@ impl Lake {
         }
     }
 
-    /// Serves until SIGTERM or Ctrl-C, lets requests in flight finish, and closes everything.
-    pub(crate) async fn serve(
-        self,
-        settings: &Settings,
-        ready: impl FnOnce(SocketAddr),
-    ) -> Result<(), Failure> {
+    /// Serves until SIGTERM or Ctrl-C, lets requests in flight finish, and closes everything; a second signal ends what
+    /// is in flight at once. `ready` is told the address, as clients write it, when requests are answered.
+    pub(crate) async fn serve(self, settings: &Settings, ready: impl FnOnce(String)) -> Result<(), Failure> {
         // What still runs on an engine of our own was begun by an earlier life. On a shared one it may be another
         // server's work: the sweeper ends it when its signs of life have stopped.
         if settings.database.is_ours_alone() {
@@ -118,17 +131,41 @@ impl Lake {
             s3: S3::new(self.catalog.clone(), self.auth.clone(), settings.gateway.clone(), entropy.clone()),
             rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, entropy),
             auth: self.auth.clone(),
+            catalog: self.catalog.clone(),
+            debug: settings.debug,
         };
         let router = Router::new(doors, self.metrics.clone());
-        let config =
-            ServerConfig { listen_address: settings.listen_address.clone(), ..ServerConfig::default() };
+        let tls = settings.tls.as_ref().map(|files| Tls::load(&files.chain, &files.key)).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let config = ServerConfig {
+            listen_address: settings.listen_address.clone(),
+            tls,
+            grace: settings.shutdown.grace,
+            drain_timeout: settings.shutdown.drain_timeout,
+            ..ServerConfig::default()
+        };
         let server = Server::bind(config, router).await?;
+        let stop = Stop::new();
+        listen_for_signals(stop.clone())?;
         if let Some(address) = server.address() {
-            ready(address);
+            ready(format!("{scheme}://{address}"));
         }
-        server.run(stop_signal()?).await;
+        let alive = tokio::spawn(show_life(self.membership.clone(), stop.clone()));
+        server.run(&stop).await;
+        alive.abort();
         tracing::info!("shutting down");
-        self.close().await
+        let urged = async {
+            stop.urged().await;
+            // What was acknowledged is durable already: closing only spares the next start some replaying.
+            tokio::time::sleep(URGED_CLOSE).await;
+        };
+        tokio::select! {
+            closed = self.close(&stop) => closed,
+            () = urged => {
+                tracing::warn!("stopped before everything was closed");
+                Ok(())
+            }
+        }
     }
 
     /// What clients are told of the server and its stores.
@@ -156,9 +193,15 @@ impl Lake {
         Ok(rest)
     }
 
-    /// Catalog before stores, stores before the engine that names what is in them.
-    pub(crate) async fn close(self) -> Result<(), Failure> {
-        self.catalog.close().await;
+    /// Catalog before stores, stores before the engine that names what is in them. Tasks are waited for unless it is
+    /// urgent.
+    pub(crate) async fn close(self, stop: &Stop) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            () = stop.urged() => self.catalog.close_within(Duration::ZERO).await,
+            () = self.catalog.close() => {}
+        }
+        self.membership.leave().await;
         self.blocks.close().await?;
         self.kv.close().await?;
         Ok(())
@@ -224,15 +267,42 @@ fn without_store(settings: &Settings, elsewhere: &[(RepositoryId, StoreId)]) -> 
     format!("there are repositories whose store is not configured: {}{more}. {what}", shown.join(", "))
 }
 
-/// Resolves at SIGTERM or Ctrl-C.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+/// Gives signs of life to the other servers. One that was taken for dead, while the format went on, stops at once.
+async fn show_life(membership: Arc<Membership>, stop: Stop) {
+    loop {
+        tokio::time::sleep(formats::BEAT).await;
+        match membership.beat().await {
+            Ok(_) => {}
+            Err(error @ (FormatError::Newer { .. } | FormatError::Older { .. })) => {
+                tracing::error!(%error, "stopping at once");
+                stop.urge();
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "a sign of life could not be given; trying again"),
+        }
+    }
+}
+
+/// How long closing may take after a second signal.
+const URGED_CLOSE: Duration = Duration::from_secs(2);
+
+/// SIGTERM and Ctrl-C tell the server to stop, a second one of either to stop at once.
+fn listen_for_signals(stop: Stop) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        stop.ask();
+        next().await;
+        tracing::warn!("told to stop again: stopping at once");
+        stop.urge();
+    });
+    Ok(())
 }

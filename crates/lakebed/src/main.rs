@@ -115,7 +115,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
         values.default_to("auth.encrypt.secret_key", &secret);
     }
     let (settings, unknown) = settings(&values, &options.config)?;
-    logging::start(&settings)?;
+    logging::start(&settings.logging)?;
     for key in unknown {
         tracing::warn!("unknown configuration key {key}: ignored");
     }
@@ -128,7 +128,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let lake = assembly::Lake::open(&settings).await?;
         lake.install(&settings).await?;
-        lake.serve(&settings, |address| tracing::info!("listening on http://{address}")).await
+        lake.serve(&settings, |address| tracing::info!("listening on {address}")).await
     })
 }
 
@@ -138,7 +138,7 @@ fn setup(options: SetupOptions) -> Result<(), Failure> {
         let lake = assembly::Lake::open(&settings).await?;
         let pair = options.access_key_id.zip(options.secret_access_key);
         let result = lake.auth.setup(&options.user_name, pair).await;
-        lake.close().await?;
+        lake.close(&lakebed_server::Stop::new()).await?;
         let made = result?;
         println!("credentials:");
         println!("  access_key_id: {}", made.access_key_id);

@@ -100,12 +100,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     values.default_to("installation.access_key_id", KEY);
     values.default_to("installation.secret_access_key", SECRET);
     let settings = Settings::resolve(&values, home().as_deref())?;
-    logging::start(&settings)?;
+    logging::start(&settings.logging)?;
     runtime()?.block_on(async {
         let lake = Lake::open(&settings).await?;
         lake.install(&settings).await?;
         sample(&lake).await?;
-        lake.serve(&settings, |address| welcome(&format!("http://{address}"), &directory)).await
+        lake.serve(&settings, |address| welcome(&address, &directory)).await
     })
 }
 

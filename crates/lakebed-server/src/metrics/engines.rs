@@ -10,6 +10,7 @@ use lakebed_blocks::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
     StoreInfo, Stored, StoredPart, WaitingUpload,
 };
+use lakebed_catalog::Catalog;
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
 use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
@@ -21,6 +22,7 @@ pub(super) struct Engines {
     kv: HistogramVec,
     kv_failures: IntCounterVec,
     kv_refused: IntCounterVec,
+    kv_conflicts: IntCounterVec,
     registry: Registry,
     blocks_open: IntGaugeVec,
     /// By kind of store: two stores of one kind are counted together.
@@ -44,6 +46,11 @@ impl Engines {
             "lakebed_kv_not_done_total",
             "Transactions that were refused by a check, or whose outcome is unknown.",
         )?;
+        let kv_conflicts = IntCounterVec::new(
+            Opts::new("kv_cas_conflicts_total", "Transactions refused by a check, by the kind of record."),
+            &["op"],
+        )?;
+        register(registry, &kv_conflicts)?;
         let blocks_open = IntGaugeVec::new(
             Opts::new("blockstore_concurrent_operations", "Calls of the object store at work."),
             &["operation", "blockstore_type"],
@@ -54,6 +61,7 @@ impl Engines {
             kv,
             kv_failures,
             kv_refused,
+            kv_conflicts,
             registry: registry.clone(),
             blocks_open,
             blocks: Mutex::default(),
@@ -72,6 +80,7 @@ impl Engines {
             transact: call("transact"),
             refused: self.kv_refused.with_label_values(&["refused", kind]),
             unknown: self.kv_refused.with_label_values(&["unknown", kind]),
+            conflicts: self.kv_conflicts.clone(),
             inner: kv,
         })
     }
@@ -142,6 +151,7 @@ struct CountedKv {
     transact: Call,
     refused: IntCounter,
     unknown: IntCounter,
+    conflicts: IntCounterVec,
 }
 
 #[async_trait]
@@ -157,9 +167,12 @@ impl Kv for CountedKv {
     }
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
         let outcome = self.transact.count(self.inner.transact(transaction)).await?;
-        match outcome {
+        match &outcome {
             Outcome::Done(_) => {}
-            Outcome::Refused(_) => self.refused.inc(),
+            Outcome::Refused(key) => {
+                self.refused.inc();
+                self.conflicts.with_label_values(&[Catalog::kind_of(key)]).inc();
+            }
             Outcome::Unknown => self.unknown.inc(),
         }
         Ok(outcome)

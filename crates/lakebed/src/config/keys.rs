@@ -34,15 +34,18 @@ macro_rules! keys {
 keys! {
     "listen_address" Text used;
     "tls.enabled" Bool used;
-    "tls.cert_file" Text ignored;
-    "tls.key_file" Text ignored;
+    "tls.cert_file" Text used;
+    "tls.key_file" Text used;
     "ui.enabled" Bool ignored;
+    "debug.enabled" Bool used;
+    "shutdown.grace" Duration used;
+    "shutdown.drain_timeout" Duration used;
     "logging.format" Text used;
     "logging.level" Text used;
     "logging.audit_log_level" Text used;
     "logging.output" List used;
-    "logging.file_max_size_mb" Int ignored;
-    "logging.files_keep" Int ignored;
+    "logging.file_max_size_mb" Int used;
+    "logging.files_keep" Int used;
     "logging.trace_request_headers" Bool ignored;
     "actions.enabled" Bool ignored;
     "actions.lua.net_http_enabled" Bool ignored;

@@ -4,6 +4,7 @@
 mod database;
 mod gateway;
 mod keys;
+mod process;
 mod store;
 mod stores;
 mod values;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use database::Database;
 use lakebed_s3::S3Config;
+pub(crate) use process::{LogOutput, Logging, Shutdown, TlsFiles};
 pub(crate) use store::Blockstore;
 pub(crate) use stores::StoreSettings;
 pub(crate) use values::Values;
@@ -62,11 +64,11 @@ pub(crate) struct Installation {
 /// What a server is started with.
 pub(crate) struct Settings {
     pub(crate) listen_address: String,
-    pub(crate) log_level: String,
-    /// Records of requests are shown if this level is.
-    pub(crate) audit_log_level: String,
-    pub(crate) log_json: bool,
-    pub(crate) log_outputs: Vec<String>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) logging: Logging,
+    /// Whether administrators may look into the process.
+    pub(crate) debug: bool,
     pub(crate) database: Database,
     /// One without an id, or several with one each.
     pub(crate) stores: Vec<StoreSettings>,
@@ -136,13 +138,6 @@ impl Settings {
         {
             return Err(ConfigError::Missing { keys: vec![signing], hint: "" });
         }
-        if values.bool("tls.enabled")? == Some(true) {
-            return Err(ConfigError::Unsupported {
-                key: "tls.enabled",
-                value: "true".to_owned(),
-                supported: "false, with a proxy in front that terminates TLS",
-            });
-        }
         let database = database::database(values, &expand)?;
         let stores = stores::stores(values, &expand)?;
         let installation = match (
@@ -160,13 +155,12 @@ impl Settings {
             Some(key) => key.as_bytes().to_vec(),
             None => [b"lakebed issued addresses v1 ".as_slice(), &secret_key].concat(),
         };
-        let outputs = values.list("logging.output");
         Ok(Self {
             listen_address: values.text("listen_address").unwrap_or("0.0.0.0:8000").to_owned(),
-            log_level: values.text("logging.level").unwrap_or("INFO").to_lowercase(),
-            audit_log_level: values.text("logging.audit_log_level").unwrap_or("DEBUG").to_lowercase(),
-            log_json: values.text("logging.format").is_some_and(|format| format.eq_ignore_ascii_case("json")),
-            log_outputs: if outputs.is_empty() { vec!["-".to_owned()] } else { outputs },
+            tls: process::tls(values, &expand)?,
+            shutdown: process::shutdown(values)?,
+            logging: process::logging(values, &expand)?,
+            debug: values.bool("debug.enabled")?.unwrap_or(false),
             database,
             gateway: gateway::gateway(values, &stores)?,
             stores,
