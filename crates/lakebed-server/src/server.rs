@@ -11,11 +11,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::Router;
 use crate::linger::Lingering;
+
+/// What a connection holds at most of what it has read or is to write, in bytes: a client that stops in the middle keeps
+/// it. It also bounds a request's head.
+const MOST_HELD: usize = 48 << 10;
+
+/// What the kernel holds of a connection beyond what is on its way, in bytes. It would take megabytes from each of thousands
+/// of clients that do not read, and short of memory for sockets, it slows down all others.
+const MOST_UNSENT: u32 = 128 << 10;
 
 /// Where and within which limits the server listens.
 #[derive(Clone, Debug)]
@@ -87,7 +96,7 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
-            .max_buf_size(256 << 10);
+            .max_buf_size(MOST_HELD);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
         tokio::pin!(stop);
         loop {
@@ -109,6 +118,7 @@ impl Server {
                 }
             };
             let _ = stream.set_nodelay(true);
+            let _ = SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT);
             let router = self.router.clone();
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let router = router.clone();
