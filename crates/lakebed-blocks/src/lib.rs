@@ -17,6 +17,7 @@ mod gs;
 mod local;
 mod mem;
 mod namespace;
+pub mod pace;
 mod remote;
 mod s3;
 mod stores;

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use lakebed_blocks::{BlockAddress, ByteRange, ByteStream, Namespace, PutOptions};
-use lakebed_core::{BranchId, ObjectName, ObjectPath, RefExpr, RepositoryId, Timestamp};
+use lakebed_core::{BranchId, CommitId, ObjectName, ObjectPath, RefExpr, RepositoryId, Timestamp};
 use parking_lot::Mutex;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -188,21 +188,35 @@ impl Catalog {
         expr: &RefExpr,
         path: &ObjectPath,
     ) -> Result<(Arc<Repository>, EntryBytes), CatalogError> {
+        let (repository, entry, _) = self.locate_at(repository, expr, path).await?;
+        Ok((repository, entry))
+    }
+
+    /// [`Catalog::locate`], with a commit that has this entry at this path: the one read, or the branch's head where
+    /// nothing is staged for the path. `None` of an uncommitted entry, which no commit has yet.
+    pub async fn locate_at(
+        &self,
+        repository: &RepositoryId,
+        expr: &RefExpr,
+        path: &ObjectPath,
+    ) -> Result<(Arc<Repository>, EntryBytes, Option<CommitId>), CatalogError> {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
-        let entry = match inner.target(&repository, expr).await? {
-            Target::Branch(state) => inner.working_entry_of(&repository, expr.base(), path, state).await?,
+        let (entry, at) = match inner.target(&repository, expr).await? {
+            Target::Branch(state) => inner.working_entry_at(&repository, expr.base(), path, state).await?,
             Target::Commit(commit) => match &commit.tree {
-                Some(tree) => lakebed_tree::lookup(&*inner.nodes(&repository), tree, path.as_bytes())
-                    .await?
-                    .map(EntryBytes::from_bytes),
-                None => None,
+                Some(tree) => {
+                    let found =
+                        lakebed_tree::lookup(&*inner.nodes(&repository), tree, path.as_bytes()).await?;
+                    (found.map(EntryBytes::from_bytes), Some(commit.id))
+                }
+                None => (None, None),
             },
         };
         let entry = entry.ok_or_else(|| {
             CatalogError::refused(ErrorKind::ObjectNotFound, format!("object '{path}' of '{expr}' not found"))
         })?;
-        Ok((repository, entry))
+        Ok((repository, entry, at))
     }
 
     /// The bytes at an entry's full address. [`ErrorKind::ObjectGone`] if the store has none.

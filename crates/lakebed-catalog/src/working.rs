@@ -112,16 +112,18 @@ impl Inner {
         Ok(Some(Staged { decision, row_version }))
     }
 
-    /// The entry at a path in the working state of a branch.
+    /// The entry at a path in the working state of a branch, with the version of its row in the current layer and whether
+    /// it is the head's.
     pub(crate) async fn working_entry(
         &self,
         repository: &Repository,
         state: &BranchState,
         path: &[u8],
-    ) -> Result<Option<(Option<Bytes>, Option<lakebed_kv::Version>)>, CatalogError> {
+    ) -> Result<Option<(Option<Bytes>, Option<lakebed_kv::Version>, bool)>, CatalogError> {
         let Some(staged) = self.staged(repository, state, path).await? else {
             return Ok(None);
         };
+        let of_head = staged.decision.is_none();
         let entry = match staged.decision {
             Some(Decision::Entry(entry)) => Some(entry),
             Some(Decision::Tombstone) => None,
@@ -130,7 +132,7 @@ impl Inner {
                 lakebed_tree::lookup(&*self.nodes(repository), &tree, path).await?
             }
         };
-        Ok(Some((entry, staged.row_version)))
+        Ok(Some((entry, staged.row_version, of_head)))
     }
 
     /// Whether every layer of a run still exists, so that what was read of it was whole: a fold on this or another

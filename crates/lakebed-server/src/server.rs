@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use lakebed_rest::SecureConnection;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::linger::Lingering;
 use crate::{Router, Stop, Tls};
+
+/// What a connection holds at most of what it has read or is to write, in bytes: a client that stops in the middle keeps
+/// it. It also bounds a request's head.
+const MOST_HELD: usize = 48 << 10;
+
+/// What the kernel holds of a connection beyond what is on its way, in bytes. It would take megabytes from each of thousands
+/// of clients that do not read, and short of memory for sockets, it slows down all others.
+const MOST_UNSENT: u32 = 128 << 10;
 
 /// Where and within which limits the server listens.
 #[derive(Clone, Debug)]
@@ -172,6 +181,7 @@ impl Serving {
     /// Serves a connection to its end.
     fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT);
         let counted = self.router.metrics().connection();
         let (router, tls, limit) = (self.router.clone(), self.tls.clone(), self.header_timeout);
         let (builder, watcher) = (self.connections.clone(), self.graceful.watcher());
@@ -204,7 +214,7 @@ fn http_builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Not `pipeline_flush`: with it, a body is copied into memory as fast as it can be read, however slow the client;
     // and the 400 to a request that cannot be read would be held back for ever, since what follows is never read.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(256 << 10);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MOST_HELD);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
     builder
 }

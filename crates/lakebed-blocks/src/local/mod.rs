@@ -34,6 +34,7 @@ use self::tree::{FileStat, Tree, is_absent};
 use self::uploads::Uploads;
 use self::walk::{Leave, Walks};
 use crate::address::{RESERVED, check_segments, segments};
+use crate::pace;
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PutOptions, StoreInfo, Stored,
     StoredPart, body_from_bytes,
@@ -315,7 +316,7 @@ impl BlockStore for LocalStore {
         if range.start > range.end || range.end > size {
             return Err(BlockError::OutOfRange(address.clone()));
         }
-        if range.end - range.start <= READ_AT_ONCE {
+        if range.end - range.start <= READ_AT_ONCE.min(pace::piece() as u64) {
             let mut bytes = vec![0; (range.end - range.start) as usize];
             file.read_exact_at(&mut bytes, range.start).map_err(io_error("read an object"))?;
             return Ok(body_from_bytes(bytes.into()));

@@ -4,7 +4,8 @@
 //! Only for the rest is a thread of the pool needed, and then one piece is read ahead.
 //!
 //! Memory is bounded, and the reader's pace sets ours. No thread waits for a reader. A slow
-//! client would otherwise keep one of those that every other operation needs, too. A piece's memory is taken by
+//! client would otherwise keep one of those that every other operation needs, too. How large a piece is depends on how
+//! many transfers there are ([`pace`]). A piece's memory is taken by
 //! the thread that serves the client, and used again once the reader is done with it: an allocator that gives every thread
 //! memory of its own (ours does) would keep some for each of the pool's threads.
 
@@ -18,10 +19,7 @@ use bytes::{Bytes, BytesMut};
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
-use crate::{BlockError, BodyError, ByteRange, ByteStream};
-
-/// Bytes of a piece.
-const PIECE: u64 = 256 << 10;
+use crate::{BlockError, BodyError, ByteRange, ByteStream, pace};
 
 /// Pieces whose memory is waited for; a reader that keeps more of them makes us take new memory.
 const MOST_SPENT: usize = 4;
@@ -40,7 +38,7 @@ impl Reading {
     /// Begins to read the piece after the last one.
     fn read_ahead(&mut self) {
         let start = self.range.start;
-        let length = (self.range.end - start).min(PIECE);
+        let length = (self.range.end - start).min(pace::piece() as u64);
         if length == 0 {
             return;
         }
@@ -57,6 +55,8 @@ impl Reading {
     fn memory(&mut self, length: usize) -> BytesMut {
         for _ in 0..self.spent.len() {
             match self.spent.pop_front().map(Bytes::try_into_mut) {
+                // Memory of a time with fewer readers is given back.
+                Some(Ok(memory)) if memory.capacity() > 2 * length.max(pace::piece()) => {}
                 Some(Ok(memory)) => return memory,
                 Some(Err(in_use)) => self.spent.push_back(in_use),
                 None => break,
@@ -68,7 +68,7 @@ impl Reading {
 
     /// As much of the next piece as the kernel has in memory; `None`: nothing, or it would not say.
     fn read_at_hand(&mut self) -> Option<Bytes> {
-        let length = (self.range.end - self.range.start).min(PIECE);
+        let length = (self.range.end - self.range.start).min(pace::piece() as u64);
         if length == 0 || !self.tells {
             return None;
         }
@@ -135,6 +135,9 @@ mod tests {
     use futures::{StreamExt, TryStreamExt};
 
     use super::*;
+
+    /// Bytes of a piece while few read.
+    const PIECE: u64 = 256 << 10;
 
     fn file(length: u64) -> (File, Vec<u8>) {
         let content: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();

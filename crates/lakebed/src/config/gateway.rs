@@ -28,6 +28,7 @@ pub(super) fn gateway(values: &Values, stores: &[StoreSettings]) -> Result<S3Con
     set("gateways.s3.strict_region", &mut config.strict_region)?;
     set("gateways.s3.flat_mode", &mut config.flat_mode)?;
     set("gateways.s3.branch_buckets", &mut config.branch_buckets)?;
+    set("gateways.s3.commit_header", &mut config.commit_header)?;
     // What is a bucket and nothing more is made and deleted like one.
     config.allow_delete_repository = config.flat_mode;
     set("gateways.s3.allow_delete_repository", &mut config.allow_delete_repository)?;

@@ -178,6 +178,7 @@ keys! {
     "gateways.s3.max_put_size" Int used;
     "gateways.s3.flat_mode" Bool used;
     "gateways.s3.branch_buckets" Bool used;
+    "gateways.s3.commit_header" Bool used;
     "gateways.s3.create_repository.enabled" Bool used;
     "gateways.s3.create_repository.storage_namespace_template" Text used;
     "gateways.s3.create_repository.storage_id" Text used;
