@@ -17,6 +17,7 @@ mod gs;
 mod local;
 mod mem;
 mod remote;
+mod reserved;
 mod s3;
 
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub use local::{LocalImport, LocalStore};
 pub use mem::MemStore;
 pub use remote::Sources;
 pub use remote::client::Patience;
+pub use reserved::Reserved;
 pub use s3::{S3Credentials, S3Store, S3StoreConfig};
 
 /// The bytes of an object on their way in or out. An `Err` item ends the stream.

@@ -1,5 +1,6 @@
-//! A fleet of servers over one store: crashes, sleeps past the lease, clean stops, clocks that run unevenly, slow calls,
-//! lost answers. What clients were told, by whichever server thought itself active, must be explained by one order.
+//! A fleet of servers over one store: crashes, sleeps past the lease, lost networks, clean stops, clocks that run unevenly,
+//! slow calls, lost answers. What clients were told, by whichever server thought itself active, must be explained by one
+//! order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests say what they expect by panicking
 
 mod fleet;
@@ -29,7 +30,7 @@ fn config(holder: &str) -> ObjectConfig {
     let prefix = BlockAddress::new(PREFIX);
     ObjectConfig {
         lease: LEASE,
-        checkpoint_bytes: 1500,
+        checkpoint_bytes: 400,
         holder: holder.to_owned(),
         ..ObjectConfig::new(prefix)
     }
@@ -116,7 +117,7 @@ impl Fleet {
             tokio::time::sleep(Duration::from_millis(self.pick(200..6000))).await;
             let at = self.pick(0..3) as usize;
             let Some(link) = self.links[at].lock().clone() else { continue };
-            match self.pick(0..5) {
+            match self.pick(0..6) {
                 0 => link.kill(),
                 1 => {
                     let life = self.slots[at].lock().clone();
@@ -124,6 +125,7 @@ impl Fleet {
                         tokio::spawn(async move { life.kv.close().await });
                     }
                 }
+                2 | 3 => link.cut_for(Duration::from_millis(self.pick(500..8000))),
                 _ => link.sleep_for(Duration::from_millis(self.pick(100..8000))),
             }
         }
@@ -270,6 +272,11 @@ fn one_that_sleeps_past_its_lease_neither_reads_nor_writes_when_it_wakes() {
         assert!(took > LEASE && took < LEASE * 2, "{took:?}");
         assert_eq!(new.get(b"k").await.unwrap().unwrap().value, "old");
         new.transact(put("k", "new")).await.unwrap();
+        // Meanwhile a checkpoint covers the seal, and everything else before it is cleared away.
+        for n in 0..200u32 {
+            new.transact(Transaction::new().put(n.to_string(), vec![0; 100])).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         one.awake().await;
         // It does not know yet; it may say nothing, but never the old value.
         let read = old.get(b"k").await;
@@ -342,7 +349,7 @@ fn a_seal_that_comes_late_counts_for_nothing() {
         one.awake().await;
         for n in 0..400u32 {
             first
-                .transact(Transaction::new().put("k", n.to_string()).put("filler", vec![0; 100]))
+                .transact(Transaction::new().put("k", n.to_string()).put(format!("filler {n}"), vec![0; 100]))
                 .await
                 .unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;

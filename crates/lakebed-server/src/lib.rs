@@ -8,7 +8,9 @@ mod metrics;
 mod page;
 mod router;
 mod server;
+mod waiting_room;
 
 pub use metrics::Metrics;
 pub use router::{Doors, Router};
 pub use server::{Server, ServerConfig, ServerError};
+pub use waiting_room::WaitingRoom;

@@ -5,16 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
-use lakebed_blocks::{AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources};
+use lakebed_blocks::{AzureStore, BlockStore, GsStore, LocalStore, MemStore, Reserved, S3Store, Sources};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
+use lakebed_kv_object::Ended;
 use lakebed_rest::{Rest, RestConfig};
 use lakebed_s3::S3;
 use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig};
 
 use crate::Failure;
 use crate::config::{Blockstore, Database, Settings};
+use crate::standby;
 
 /// The version of the REST API we speak, as clients compare it.
 const API_VERSION: &str = "1.84.0";
@@ -42,24 +44,16 @@ pub(crate) struct Lake {
     kv: Arc<dyn Kv>,
     blocks: Arc<dyn BlockStore>,
     metrics: Metrics,
+    /// Of an engine that another server may take over.
+    ended: Option<Ended>,
     pub(crate) catalog: Catalog,
     pub(crate) auth: Auth,
 }
 
 impl Lake {
-    /// Opens the engines, replaying what a crash left.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+    /// Opens the engines, replaying what a crash left. `None`: told to stop while standing by.
+    pub(crate) async fn open(settings: &Settings) -> Result<Option<Self>, Failure> {
         let metrics = Metrics::new()?;
-        let kv: Arc<dyn Kv> = match &settings.database {
-            Database::Local(path) => {
-                create_directory(path).map_err(|error| {
-                    format!("database.local.path: cannot create '{}': {error}", path.display())
-                })?;
-                Arc::new(FjallKv::open(path, FjallConfig::default())?)
-            }
-            Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
-            Database::Mem => Arc::new(MemKv::new()),
-        };
         let blocks: Arc<dyn BlockStore> = match &settings.blockstore {
             Blockstore::Local(path, import) => {
                 create_directory(path).map_err(|error| {
@@ -76,6 +70,27 @@ impl Lake {
                 Arc::new(AzureStore::open(config.as_ref().clone(), Sources::default())?)
             }
             Blockstore::Mem => Arc::new(MemStore::new()),
+        };
+        let (mut blocks, mut ended) = (blocks, None);
+        let kv: Arc<dyn Kv> = match &settings.database {
+            Database::Local(path) => {
+                create_directory(path).map_err(|error| {
+                    format!("database.local.path: cannot create '{}': {error}", path.display())
+                })?;
+                Arc::new(FjallKv::open(path, FjallConfig::default())?)
+            }
+            Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
+            Database::Object(config) => {
+                let Some(kv) = standby::until_active(settings, config, blocks.clone()).await? else {
+                    blocks.close().await?;
+                    return Ok(None);
+                };
+                ended = Some(kv.ended());
+                // No address that a client names leads to it.
+                blocks = Arc::new(Reserved::new(blocks, &config.prefix));
+                Arc::new(kv)
+            }
+            Database::Mem => Arc::new(MemKv::new()),
         };
         let kv = metrics.kv(settings.database.kind(), kv);
         let blocks = metrics.blocks(blocks)?;
@@ -95,7 +110,7 @@ impl Lake {
             secret_key: settings.secret_key.clone(),
             login_duration_secs: settings.login_secs,
         });
-        Ok(Self { kv, blocks, metrics, catalog, auth })
+        Ok(Some(Self { kv, blocks, metrics, ended, catalog, auth }))
     }
 
     /// Makes the configured administrator, unless there is one. True if it was made now.
@@ -142,22 +157,49 @@ impl Lake {
         if let Some(address) = server.address() {
             ready(address);
         }
-        server.run(stop_signal()?).await;
+        let ended = self.ended.clone();
+        let (told, mut reason) = (stop_signal()?, None);
+        server
+            .run(async {
+                tokio::select! {
+                    () = told => {}
+                    why = ended_of(ended) => reason = Some(why),
+                }
+            })
+            .await;
         tracing::info!("shutting down");
-        self.close().await
+        let closed = self.close().await;
+        match reason {
+            // Whoever watches over the process starts it again, and it stands by.
+            Some(why) => Err(format!("the metadata engine has stopped: {why}").into()),
+            None => closed,
+        }
     }
 
-    /// Catalog before stores, stores before the engine that names what is in them.
+    /// Catalog before stores, stores before the engine that names what is in them, unless that one is in them itself.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.catalog.close().await;
-        self.blocks.close().await?;
-        self.kv.close().await?;
+        if self.ended.is_some() {
+            self.kv.close().await?;
+            self.blocks.close().await?;
+        } else {
+            self.blocks.close().await?;
+            self.kv.close().await?;
+        }
         Ok(())
     }
 }
 
+/// Resolves when the engine answers no more, if it is one that others may take over.
+async fn ended_of(engine: Option<Ended>) -> Arc<str> {
+    match engine {
+        Some(engine) => engine.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Resolves at SIGTERM or Ctrl-C.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -73,6 +73,8 @@ fn version(settings: &Settings) -> Result<(), Failure> {
             runtime()?.block_on(PostgresKv::schema_version(config, Arc::new(SystemEntropy)))?
         }
         Database::Local(path) => is_used(path).then_some(1),
+        // The objects say which version wrote them, each for itself.
+        Database::Object(_) => Some(1),
         Database::Mem => None,
     };
     match version {

@@ -32,6 +32,8 @@ pub(crate) struct Link {
     rate: u64,
     /// Asleep until then.
     sleeping: Mutex<Instant>,
+    /// Without a way to the store until then.
+    cut: Mutex<Instant>,
     dead: AtomicBool,
     died: Notify,
     /// Whether calls are slow and answers are lost.
@@ -56,6 +58,7 @@ impl Link {
             begun,
             rate,
             sleeping: Mutex::new(begun),
+            cut: Mutex::new(begun),
             dead: AtomicBool::new(false),
             died: Notify::new(),
             trouble,
@@ -68,6 +71,11 @@ impl Link {
     /// The process stops executing, and goes on later: its clock goes on meanwhile.
     pub(crate) fn sleep_for(&self, duration: Duration) {
         *self.sleeping.lock() = Instant::now() + duration;
+    }
+
+    /// The store cannot be reached; the process goes on.
+    pub(crate) fn cut_for(&self, duration: Duration) {
+        *self.cut.lock() = Instant::now() + duration;
     }
 
     /// `kill -9`: nothing it does has an effect any more, but for what is under way to the store.
@@ -129,7 +137,8 @@ impl Link {
     ) -> Result<T, BlockError> {
         self.awake().await;
         let lost = || Err(BlockError::Unavailable { what: "call", why: "lost".to_owned() });
-        if self.chance(25) {
+        let cut = Instant::now() < *self.cut.lock();
+        if cut || self.chance(25) {
             self.faults.fetch_add(1, Ordering::SeqCst);
             self.lag().await;
             self.awake().await;
