@@ -326,6 +326,31 @@ fn after_a_clean_stop_the_next_takes_over_at_once() {
     });
 }
 
+/// The next server may take over as soon as the last word is in the log, be its answer ever so late: whoever says it reads
+/// no more from before on.
+#[test]
+fn who_says_its_last_word_reads_no_more() {
+    virtually(async {
+        let (store, begun) = (Arc::new(MemStore::new()), Instant::now());
+        let (one, two) = (calm(&store, 1, begun), calm(&store, 2, begun));
+        let old = Arc::new(open(&one, 1).await.unwrap());
+        old.transact(put("k", "old")).await.unwrap();
+        let answer = Arc::new(tokio::sync::Notify::new());
+        *one.late.lock() = Some(answer.clone());
+        let closing = tokio::spawn({
+            let old = old.clone();
+            async move { old.close().await }
+        });
+        one.holding.notified().await;
+        let new = open(&two, 2).await.unwrap();
+        new.transact(put("k", "new")).await.unwrap();
+        let read = old.get(b"k").await;
+        assert!(matches!(read, Err(KvError::Stopped(_))), "{read:?}");
+        answer.notify_one();
+        closing.await.unwrap().unwrap();
+    });
+}
+
 /// A candidate that sleeps between looking and sealing, so long that the name of its seal has been used, covered by a
 /// checkpoint and deleted: its seal finds a free name, and must not count.
 #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Link {
     trouble: bool,
     /// The next conditional put waits for this.
     pub(crate) held: Mutex<Option<Arc<Notify>>>,
+    /// The answer to the next put waits for this.
+    pub(crate) late: Mutex<Option<Arc<Notify>>>,
     pub(crate) holding: Notify,
     pub(crate) faults: AtomicU64,
 }
@@ -63,6 +65,7 @@ impl Link {
             died: Notify::new(),
             trouble,
             held: Mutex::default(),
+            late: Mutex::default(),
             holding: Notify::new(),
             faults: AtomicU64::new(0),
         })
@@ -247,7 +250,13 @@ store! { Far {
             held.notified().await;
         }
         let (store, address) = (self.0.inner.clone(), address.clone());
-        self.0.send(async move { store.put_bytes(&address, bytes, options).await }).await
+        let put = self.0.send(async move { store.put_bytes(&address, bytes, options).await }).await;
+        let late = self.0.late.lock().take();
+        if let Some(late) = late {
+            self.0.holding.notify_one();
+            late.notified().await;
+        }
+        put
     }
 
     async fn get_bytes(&self, address: &BlockAddress, limit: usize) -> Result<Bytes, BlockError> {
