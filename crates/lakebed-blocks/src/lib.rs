@@ -19,6 +19,7 @@ mod mem;
 mod namespace;
 pub mod pace;
 mod remote;
+mod reserved;
 mod s3;
 mod stores;
 
@@ -36,6 +37,7 @@ pub use mem::MemStore;
 pub use namespace::{BadStoreId, Namespace, StoreId};
 pub use remote::Sources;
 pub use remote::client::Patience;
+pub use reserved::Reserved;
 pub use s3::{S3Credentials, S3Store, S3StoreConfig};
 pub use stores::Stores;
 

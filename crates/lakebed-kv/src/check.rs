@@ -7,7 +7,7 @@ use foldhash::quality::RandomState;
 use crate::{Check, KvError, Limits, Transaction, Version, Write};
 
 /// Refuses transactions that break the contract: a key named twice, `Absent` without a write, too much.
-pub(crate) fn well_formed(transaction: &Transaction, limits: &Limits) -> Result<(), KvError> {
+pub fn well_formed(transaction: &Transaction, limits: &Limits) -> Result<(), KvError> {
     let items = transaction.checks.len() + transaction.writes.len();
     if items > limits.max_items {
         return Err(KvError::Invalid(format!("{items} items, at most {} are taken", limits.max_items)));
@@ -81,7 +81,7 @@ impl<'a> Names<'a> {
 }
 
 /// Whether a check holds of a key that is at `version` now (`None`: absent).
-pub(crate) fn verdict(check: Check, version: Option<Version>) -> bool {
+pub fn verdict(check: Check, version: Option<Version>) -> bool {
     match check {
         Check::Absent => version.is_none(),
         Check::Exists => version.is_some(),

@@ -11,7 +11,7 @@
 //! Engines: [`FjallKv`] (embedded, the default), [`PostgresKv`] (many servers over one truth), [`MemKv`] (tests). Behaviour shared by all engines is
 //! proven by the [`conformance`] suite. What the keys mean is not known here.
 
-mod check;
+pub mod check;
 pub mod conformance;
 mod fjall;
 mod mem;

@@ -12,9 +12,11 @@ mod router;
 mod server;
 mod stop;
 mod tls;
+mod waiting_room;
 
 pub use metrics::Metrics;
 pub use router::{Doors, Router};
 pub use server::{Server, ServerConfig, ServerError};
 pub use stop::Stop;
 pub use tls::{Tls, TlsError};
+pub use waiting_room::WaitingRoom;

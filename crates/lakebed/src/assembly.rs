@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
 use lakebed_blocks::{
-    AzureStore, BlockStore, GsStore, LocalStore, MemStore, S3Store, Sources, StoreId, Stores,
+    AzureStore, BlockStore, GsStore, LocalStore, MemStore, Reserved, S3Store, Sources, StoreId, Stores,
 };
 use lakebed_catalog::formats::{self, FormatError, Membership};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{RepositoryId, SystemClock, SystemEntropy};
 use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
+use lakebed_kv_object::Ended;
 use lakebed_rest::{Rest, RestConfig, ShownStore};
 use lakebed_s3::S3;
 use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig, Stop, Tls};
 
 use crate::Failure;
 use crate::config::{Blockstore, Database, Settings, StoreSettings};
+use crate::standby;
 
 /// The version of the REST API we speak, as clients compare it.
 const API_VERSION: &str = "1.84.0";
@@ -40,9 +42,21 @@ pub(crate) fn create_directory(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Opens the key-value engine, replaying what a crash left.
-pub(crate) async fn open_kv(database: &Database) -> Result<Arc<dyn Kv>, Failure> {
-    Ok(match database {
+/// A key-value engine that is open, and the stores as those see them that work with it.
+pub(crate) struct Opened {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) blocks: Arc<dyn BlockStore>,
+    /// Of an engine that another server may take over.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// Opens the key-value engine, replaying what a crash left. `None`: told to stop while standing by.
+pub(crate) async fn open_kv(
+    settings: &Settings,
+    mut blocks: Arc<dyn BlockStore>,
+) -> Result<Option<Opened>, Failure> {
+    let mut ended = None;
+    let kv: Arc<dyn Kv> = match &settings.database {
         Database::Local(path) => {
             create_directory(path).map_err(|error| {
                 format!("database.local.path: cannot create '{}': {error}", path.display())
@@ -50,8 +64,19 @@ pub(crate) async fn open_kv(database: &Database) -> Result<Arc<dyn Kv>, Failure>
             Arc::new(FjallKv::open(path, FjallConfig::default())?)
         }
         Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
+        Database::Object(config) => {
+            let Some(kv) = standby::until_active(settings, config, blocks.clone()).await? else {
+                blocks.close().await?;
+                return Ok(None);
+            };
+            ended = Some(kv.ended());
+            // No address that a client names leads to it.
+            blocks = Arc::new(Reserved::new(blocks, &config.prefix));
+            Arc::new(kv)
+        }
         Database::Mem => Arc::new(MemKv::new()),
-    })
+    };
+    Ok(Some(Opened { kv, blocks, ended }))
 }
 
 /// Engines and what stands on them.
@@ -60,17 +85,19 @@ pub(crate) struct Lake {
     blocks: Arc<dyn BlockStore>,
     metrics: Metrics,
     membership: Arc<Membership>,
+    /// Of an engine that another server may take over.
+    ended: Option<Ended>,
     pub(crate) catalog: Catalog,
     pub(crate) auth: Auth,
 }
 
 impl Lake {
-    /// Opens the engines, replaying what a crash left.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+    /// Opens the engines, replaying what a crash left. `None`: told to stop while standing by.
+    pub(crate) async fn open(settings: &Settings) -> Result<Option<Self>, Failure> {
         let metrics = Metrics::new()?;
-        let kv = open_kv(&settings.database).await?;
-        let kv = metrics.kv(settings.database.kind(), kv);
         let blocks: Arc<dyn BlockStore> = Arc::new(open_stores(settings, &metrics).await?);
+        let Some(Opened { kv, blocks, ended }) = open_kv(settings, blocks).await? else { return Ok(None) };
+        let kv = metrics.kv(settings.database.kind(), kv);
         let membership = Membership::join(
             kv.clone(),
             Arc::new(SystemClock),
@@ -100,7 +127,7 @@ impl Lake {
             secret_key: settings.secret_key.clone(),
             login_duration_secs: settings.login_secs,
         });
-        Ok(Self { kv, blocks, metrics, membership, catalog, auth })
+        Ok(Some(Self { kv, blocks, metrics, membership, ended, catalog, auth }))
     }
 
     /// Makes the configured administrator, unless there is one. True if it was made now.
@@ -151,8 +178,11 @@ impl Lake {
             ready(format!("{scheme}://{address}"));
         }
         let alive = tokio::spawn(show_life(self.membership.clone(), stop.clone()));
+        let over = tokio::spawn(ask_when_ended(self.ended.clone(), stop.clone()));
         server.run(&stop).await;
         alive.abort();
+        // Whoever watches over the process starts it again, and it stands by.
+        let over = if over.is_finished() { over.await.ok() } else { None };
         tracing::info!("shutting down");
         let urged = async {
             stop.urged().await;
@@ -160,7 +190,10 @@ impl Lake {
             tokio::time::sleep(URGED_CLOSE).await;
         };
         tokio::select! {
-            closed = self.close(&stop) => closed,
+            closed = self.close(&stop) => match over {
+                Some(why) => Err(format!("the metadata engine has stopped: {why}").into()),
+                None => closed,
+            },
             () = urged => {
                 tracing::warn!("stopped before everything was closed");
                 Ok(())
@@ -193,8 +226,8 @@ impl Lake {
         Ok(rest)
     }
 
-    /// Catalog before stores, stores before the engine that names what is in them. Tasks are waited for unless it is
-    /// urgent.
+    /// Catalog before stores, stores before the engine that names what is in them, unless that one is in them itself.
+    /// Tasks are waited for unless it is urgent.
     pub(crate) async fn close(self, stop: &Stop) -> Result<(), Failure> {
         tokio::select! {
             biased;
@@ -202,8 +235,13 @@ impl Lake {
             () = self.catalog.close() => {}
         }
         self.membership.leave().await;
-        self.blocks.close().await?;
-        self.kv.close().await?;
+        if self.ended.is_some() {
+            self.kv.close().await?;
+            self.blocks.close().await?;
+        } else {
+            self.blocks.close().await?;
+            self.kv.close().await?;
+        }
         Ok(())
     }
 }
@@ -212,7 +250,7 @@ impl Lake {
 const NAMED: usize = 20;
 
 /// Opens every store that is configured.
-async fn open_stores(settings: &Settings, metrics: &Metrics) -> Result<Stores, Failure> {
+pub(crate) async fn open_stores(settings: &Settings, metrics: &Metrics) -> Result<Stores, Failure> {
     let mut opened = Vec::with_capacity(settings.stores.len());
     for store in &settings.stores {
         let opened_store = match open_store(&store.blockstore).await {
@@ -281,6 +319,23 @@ async fn show_life(membership: Arc<Membership>, stop: Stop) {
             Err(error) => tracing::warn!(%error, "a sign of life could not be given; trying again"),
         }
     }
+}
+
+/// Stops the server when its engine answers no more, if it is one that others may take over. Resolves to why.
+async fn ask_when_ended(engine: Option<Ended>, stop: Stop) -> Arc<str> {
+    let why = match engine {
+        Some(engine) => engine.wait().await,
+        None => std::future::pending().await,
+    };
+    stop.ask();
+    why
+}
+
+/// Resolves at SIGTERM or Ctrl-C.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let stop = Stop::new();
+    listen_for_signals(stop.clone())?;
+    Ok(async move { stop.asked().await })
 }
 
 /// How long closing may take after a second signal.

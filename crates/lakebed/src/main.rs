@@ -5,6 +5,7 @@ mod config;
 mod logging;
 mod migrate;
 mod quickstart;
+mod standby;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -126,7 +127,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
         tracing::warn!("local settings keep everything on this machine: not for production");
     }
     runtime()?.block_on(async {
-        let lake = assembly::Lake::open(&settings).await?;
+        let Some(lake) = assembly::Lake::open(&settings).await? else { return Ok(()) };
         lake.install(&settings).await?;
         lake.serve(&settings, |address| tracing::info!("listening on {address}")).await
     })
@@ -135,7 +136,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
 fn setup(options: SetupOptions) -> Result<(), Failure> {
     let (settings, _) = settings(&values(&options.config)?, &options.config)?;
     runtime()?.block_on(async {
-        let lake = assembly::Lake::open(&settings).await?;
+        let Some(lake) = assembly::Lake::open(&settings).await? else { return Ok(()) };
         let pair = options.access_key_id.zip(options.secret_access_key);
         let result = lake.auth.setup(&options.user_name, pair).await;
         lake.close(&lakebed_server::Stop::new()).await?;

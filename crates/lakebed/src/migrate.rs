@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use lakebed_blocks::{BlockStore, MemStore};
 use lakebed_catalog::formats::{self, FormatError};
 use lakebed_core::{SystemClock, SystemEntropy};
 use lakebed_kv::{Kv, PostgresKv};
+use lakebed_server::Metrics;
 
-use crate::assembly::open_kv;
+use crate::assembly::{Opened, open_kv, open_stores};
 use crate::config::{Database, Settings};
 use crate::{ConfigOptions, Failure, runtime, settings, values};
 
@@ -81,6 +83,8 @@ fn version(settings: &Settings) -> Result<(), Failure> {
             runtime()?.block_on(PostgresKv::schema_version(config, Arc::new(SystemEntropy)))?
         }
         Database::Local(path) => is_used(path).then_some(1),
+        // The objects say which version wrote them, each for itself.
+        Database::Object(_) => Some(1),
         Database::Mem => None,
     };
     match version {
@@ -103,15 +107,25 @@ fn on_engine<T>(
             let version = PostgresKv::schema_version(config, Arc::new(SystemEntropy));
             runtime()?.block_on(version)?.is_some()
         }
+        // It finds out itself, when it is opened.
+        Database::Object(_) => true,
         Database::Mem => false,
     };
     if !made {
         return Err(NOT_INITIALIZED.into());
     }
     runtime()?.block_on(async {
-        let kv = open_kv(&settings.database).await?;
+        let blocks: Arc<dyn BlockStore> = match &settings.database {
+            Database::Object(_) => Arc::new(open_stores(settings, &Metrics::new()?).await?),
+            // No other engine asks for a store, and a running server may have it.
+            _ => Arc::new(MemStore::new()),
+        };
+        let Some(Opened { kv, blocks, .. }) = open_kv(settings, blocks).await? else {
+            return Err("told to stop before the metadata could be opened".into());
+        };
         let result = run(&*kv).await;
         kv.close().await?;
+        blocks.close().await?;
         Ok(result?)
     })
 }

@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let settings = Settings::resolve(&values, home().as_deref())?;
     logging::start(&settings.logging)?;
     runtime()?.block_on(async {
-        let lake = Lake::open(&settings).await?;
+        let Some(lake) = Lake::open(&settings).await? else { return Ok(()) };
         lake.install(&settings).await?;
         sample(&lake).await?;
         lake.serve(&settings, |address| welcome(&address, &directory)).await

@@ -70,6 +70,11 @@ keys! {
     "database.dynamodb.health_check_interval" Duration ignored;
     "database.dynamodb.max_attempts" Int ignored;
     "database.dynamodb.max_connections" Int ignored;
+    "database.object.prefix" Text used;
+    "database.object.lease" Duration used;
+    "database.object.checkpoint_bytes" Int used;
+    "database.object.cache_bytes" Int used;
+    "database.object.server_name" Text used;
     "database.drop_tables" Bool ignored;
     "database.connection_string" Text ignored;
     "database.max_open_connections" Int ignored;
