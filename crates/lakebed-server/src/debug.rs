@@ -45,9 +45,8 @@ pub(crate) async fn answer(
     match parts.uri.path() {
         "/_debug/runtime" => text(StatusCode::OK, "application/json", runtime(catalog, metrics)),
         "/_debug/pprof/profile" => {
-            let seconds = match seconds(parts.uri.query().unwrap_or_default()) {
-                Some(seconds) => seconds,
-                None => return plain(StatusCode::BAD_REQUEST, "seconds: a number from 1 to 60"),
+            let Some(seconds) = seconds(parts.uri.query().unwrap_or_default()) else {
+                return plain(StatusCode::BAD_REQUEST, "seconds: a number from 1 to 60");
             };
             let Ok(_turn) = PROFILING.try_lock() else {
                 return plain(
