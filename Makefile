@@ -50,6 +50,14 @@ test-operations: build venvs ## What operators see and do: health, stopping, log
 	scripts/need.sh curl=curl
 	$(PYTEST) tests/operations
 
+.PHONY: test-chart
+test-chart: ## The Helm chart, checked and rendered (a part of test-all: Helm is built for it)
+	scripts/need.sh go=golang-go
+	GOBIN=$(CURDIR)/.tools go install helm.sh/helm/v3/cmd/helm@v3.19.0
+	.tools/helm lint deploy/helm/lakebed --set secrets.authEncryptSecretKey=x
+	.tools/helm template x deploy/helm/lakebed --kube-version 1.30.0 --set secrets.authEncryptSecretKey=x --set ingress.enabled=true --set ingress.host=a.example >/dev/null
+	.tools/helm template x deploy/helm/lakebed --kube-version 1.30.0 --set secrets.authEncryptSecretKey=x --set replicaCount=1 --set persistence.enabled=true >/dev/null
+
 .PHONY: test-spark
 test-spark: build .venv/spark_3_5/ready .venv/spark_4_0/ready ## Spark on s3a:// with each of its committers (a part of test-all: its packages are large)
 	.venv/spark_3_5/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
@@ -82,7 +90,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 	$(PYTHON) tests/torture/torture.py --kills 50 --writers 64
 
 .PHONY: test-all
-test-all: test test-spark torture ## Everything, the long forms included
+test-all: test test-chart test-spark torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
 	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres -- --ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded

@@ -51,6 +51,10 @@ impl Engines {
             &["op"],
         )?;
         register(registry, &kv_conflicts)?;
+        // Those of every installation are there from the start, so that a rate sees the first one.
+        for kind in ["ref", "staged", "gate"] {
+            kv_conflicts.with_label_values(&[kind]);
+        }
         let blocks_open = IntGaugeVec::new(
             Opts::new("blockstore_concurrent_operations", "Calls of the object store at work."),
             &["operation", "blockstore_type"],
