@@ -13,6 +13,11 @@ const LONGEST_VALUE: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tags(BTreeMap<String, String>);
 
+/// The characters that S3 documents for tags.
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "+-=._:/@".contains(c))
+}
+
 fn invalid(message: &'static str) -> S3Error {
     S3Error::new(Code::InvalidTag, message)
 }
@@ -21,11 +26,16 @@ impl Tags {
     fn of(pairs: impl Iterator<Item = (String, String)>) -> Result<Self, S3Error> {
         let mut tags = BTreeMap::new();
         for (key, value) in pairs {
-            if key.is_empty() || key.chars().count() > LONGEST_KEY {
-                return Err(invalid("The TagKey you have provided is invalid: 1 to 128 characters."));
+            if key.is_empty() || key.chars().count() > LONGEST_KEY || !is_plain(&key) {
+                return Err(invalid(
+                    "The TagKey you have provided is invalid: 1 to 128 letters, digits, spaces and + - = . _ : / @.",
+                ));
             }
-            if value.chars().count() > LONGEST_VALUE {
-                return Err(invalid("The TagValue you have provided is invalid: at most 256 characters."));
+            if value.chars().count() > LONGEST_VALUE || !is_plain(&value) {
+                return Err(invalid(
+                    "The TagValue you have provided is invalid: at most 256 letters, digits, spaces and \
+                     + - = . _ : / @.",
+                ));
             }
             if tags.insert(key, value).is_some() {
                 return Err(invalid("Cannot provide multiple Tags with the same key."));
@@ -75,8 +85,8 @@ mod tests {
         assert_eq!(kept(""), Ok(None));
         assert_eq!(kept("b=2&a=x%20y&c"), Ok(Some("a=x+y&b=2&c=".to_owned())));
         let document =
-            b"<Tagging><TagSet><Tag><Key>k &amp;</Key><Value>\xc3\xbc</Value></Tag></TagSet></Tagging>";
-        assert_eq!(Tags::from_document(document).unwrap().kept().unwrap(), "k+%26=%C3%BC");
+            b"<Tagging><TagSet><Tag><Key>k &#61;</Key><Value>\xc3\xbc</Value></Tag></TagSet></Tagging>";
+        assert_eq!(Tags::from_document(document).unwrap().kept().unwrap(), "k+%3D=%C3%BC");
     }
 
     #[test]
@@ -85,7 +95,9 @@ mod tests {
         assert!(kept(&numbered(10)).is_ok());
         assert_eq!(kept(&numbered(11)), Err(Code::InvalidTag));
         assert_eq!(kept("a=1&a=2"), Err(Code::InvalidTag));
-        assert_eq!(kept("=1"), Err(Code::InvalidTag));
+        for bad in ["=1", "a%26=1", "a=%3F", "a%00=1"] {
+            assert_eq!(kept(bad), Err(Code::InvalidTag), "{bad}");
+        }
         let umlauts = "%C3%BC";
         assert!(kept(&format!("{}={}", umlauts.repeat(128), umlauts.repeat(256))).is_ok());
         assert_eq!(kept(&format!("{}=", "x".repeat(129))), Err(Code::InvalidTag));

@@ -217,6 +217,10 @@ pub(crate) fn announced(headers: &HeaderMap) -> Result<Option<Announced>, S3Erro
         )
     };
     let mut found: Option<Announced> = None;
+    // Before any of them is read: which of several is meant is the first question.
+    if headers.keys().filter(|name| Algorithm::of_header(name.as_str()).is_some()).count() > 1 {
+        return Err(several());
+    }
     for (name, value) in headers {
         if let Some(algorithm) = Algorithm::of_header(name.as_str()) {
             if found.is_some() {
@@ -317,6 +321,8 @@ mod tests {
         assert_eq!(read(&[("x-amz-trailer", "X-Amz-Checksum-Crc32")]), crc(None, true));
         assert_eq!(read(&[("x-amz-sdk-checksum-algorithm", "crc32")]), crc(None, false));
         assert_eq!(read(&[("x-amz-checksum-crc32", "AAAA")]), Err(Code::BadDigest));
+        let two = [("x-amz-checksum-crc32", "AAAA"), ("x-amz-checksum-sha1", "AAAA")];
+        assert_eq!(read(&two), Err(Code::InvalidRequest), "whatever they say");
         let two = [("x-amz-checksum-crc32", "DUoRhQ=="), ("x-amz-trailer", "x-amz-checksum-sha1")];
         assert_eq!(read(&two), Err(Code::InvalidRequest));
         assert_eq!(read(&[("x-amz-sdk-checksum-algorithm", "CRC7")]), Err(Code::InvalidRequest));
