@@ -24,7 +24,7 @@ build: ## Build the release binary
 	cargo build --release -p lakebed
 
 .PHONY: test
-test: test-rust test-golden test-clients test-stores test-engines test-promises ## All tests, installing what they need
+test: test-rust test-golden test-clients test-operations test-stores test-engines test-promises ## All tests, installing what they need
 
 .PHONY: test-rust
 test-rust: ## The tests of the crates
@@ -45,6 +45,19 @@ test-clients: build venvs ## Published clients, unmodified, against the built se
 	.venv/client_1_44/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 	.venv/client_0_99/bin/python -m pytest -q -p no:cacheprovider tests/clients/classic
 
+.PHONY: test-operations
+test-operations: build venvs ## What operators see and do: health, stopping, logs, metrics, TLS
+	scripts/need.sh curl=curl
+	$(PYTEST) tests/operations
+
+.PHONY: test-chart
+test-chart: ## The Helm chart, checked and rendered (a part of test-all: Helm is built for it)
+	scripts/need.sh go=golang-go
+	GOBIN=$(CURDIR)/.tools go install helm.sh/helm/v3/cmd/helm@v3.19.0
+	.tools/helm lint deploy/helm/lakebed --set secrets.authEncryptSecretKey=x
+	.tools/helm template x deploy/helm/lakebed --kube-version 1.30.0 --set secrets.authEncryptSecretKey=x --set ingress.enabled=true --set ingress.host=a.example >/dev/null
+	.tools/helm template x deploy/helm/lakebed --kube-version 1.30.0 --set secrets.authEncryptSecretKey=x --set replicaCount=1 --set persistence.enabled=true >/dev/null
+
 .PHONY: test-spark
 test-spark: build .venv/spark_3_5/ready .venv/spark_4_0/ready ## Spark on s3a:// with each of its committers (a part of test-all: its packages are large)
 	.venv/spark_3_5/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
@@ -64,7 +77,7 @@ node_modules/azurite:
 test-engines: build venvs ## Key-value engines on real servers: conformance, faults, histories, several servers over one
 	scripts/need.sh postgres-server=postgresql psql=postgresql-client setpriv=util-linux
 	cargo test -q -p lakebed-kv --test postgres -- --ignored
-	$(PYTEST) tests/engines
+	$(PYTEST) tests/engines tests/formats
 
 .PHONY: test-promises
 test-promises: build venvs ## Durability, crashes, memory, hostile input, fuzzing, the peer's losses: the short forms
@@ -77,7 +90,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 	$(PYTHON) tests/torture/torture.py --kills 50 --writers 64
 
 .PHONY: test-all
-test-all: test test-spark torture ## Everything, the long forms included
+test-all: test test-chart test-spark torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
 	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres -- --ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded

@@ -33,9 +33,9 @@ def free_port() -> int:
 class Server:
     """One server over a directory. `set_up=False` leaves the administrator to be made by the test; `blockstore` and
     `database` are those sections of the configuration, if they are not to be the local ones, `logging` if more than what is
-    of note is to be in the log."""
+    of note is to be in the log; `blockstores` is that section, instead of `blockstore`."""
 
-    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None, database=None, logging=None):
+    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None, database=None, logging=None, blockstores=None):
         self.directory, self.port, self.wrap = pathlib.Path(directory), free_port(), list(wrap)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -49,11 +49,12 @@ installation:
 """
         engine = database or {"type": "local", "local": {"path": str(self.directory / "metadata")}}
         store = blockstore or {"type": "local", "local": {"path": str(self.directory / "data")}}
+        stores = f"blockstores: {json.dumps(blockstores)}" if blockstores else f"blockstore: {json.dumps(store)}"
         self.config.write_text(f"""
 listen_address: 127.0.0.1:{self.port}
 logging: {json.dumps(logging or {"level": "INFO"})}
 database: {json.dumps(engine)}
-blockstore: {json.dumps(store)}
+{stores}
 auth:
   encrypt:
     secret_key: a secret of the tests, at least sixteen bytes

@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// Objects of the large repository
     #[arg(long, default_value_t = 400_000)]
     objects: usize,
+    /// Branches, and commits, of the row with many of them
+    #[arg(long, default_value_t = 100_000)]
+    many: usize,
     /// Bytes of the large object
     #[arg(long, default_value_t = 1 << 30)]
     large_bytes: usize,

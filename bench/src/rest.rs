@@ -128,6 +128,18 @@ impl Rest {
         }
     }
 
+    /// Anything that is read and answers 200.
+    pub(crate) fn read(&self, c: &mut Connection, path: &str) -> Result<(), Failure> {
+        self.call(c, "GET", path, b"").map(drop)
+    }
+
+    /// The commit main stands at.
+    pub(crate) fn head(&self, c: &mut Connection, repo: &str) -> Result<String, Failure> {
+        let body = self.call(c, "GET", &format!("/{repo}/branches/main"), b"")?;
+        let branch: Value = serde_json::from_slice(&body)?;
+        Ok(branch["commit_id"].as_str().ok_or("a branch without a commit")?.to_owned())
+    }
+
     pub(crate) fn merge(&self, c: &mut Connection, repo: &str, source: &str) -> Result<(), Failure> {
         self.post(c, &format!("/{repo}/refs/{source}/merge/main"), &json!({})).map(drop)
     }

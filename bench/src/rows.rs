@@ -25,6 +25,8 @@ pub(crate) enum Group {
     Log,
     /// A page behind very many uncommitted deletes
     Deletes,
+    /// Branches, log and merge base in a repository with few and with many branches and commits
+    Many,
     /// Put and get of 1 KiB over S3
     S3,
     /// Put in parts and get of 1 GiB over S3
@@ -59,6 +61,7 @@ impl Bench<'_> {
             Group::Large => self.large(),
             Group::Log => self.log(),
             Group::Deletes => self.deletes(),
+            Group::Many => self.many(),
             Group::S3 => self.s3(),
             Group::S3Large => self.s3_large(),
         }
@@ -177,6 +180,65 @@ impl Bench<'_> {
         rest.page(&mut connection, "deletes", "", 100)?;
         let after = row("REST list page of 100 behind uncommitted deletes", 1.08, 0.25);
         self.measured(after, clients, self.count(5_000), |c, _| rest.page(c, "deletes", "", 100).map(drop))?;
+        Ok(())
+    }
+
+    /// The same operations beside 1,000 branches and commits, and beside many.
+    fn many(&mut self) -> Result<(), Failure> {
+        let few = |name| row(name, f64::NAN, f64::NAN);
+        let beside_few = BesideMany {
+            create: few("create branch, 1,000 of them"),
+            list: few("list page of 100 branches of 1,000"),
+            commit: few("commit of one change, 1,000 of them"),
+            log: few("log page of 100 of 1,000 commits"),
+            late: few("log page of 100 in the middle of 1,000 commits"),
+            near: few("merge base 1 commit back of 1,000"),
+            far: few("merge base all of 1,000 commits back"),
+        };
+        self.beside("few", &beside_few, 1_000)?;
+        let beside_many = BesideMany {
+            create: few("create branch, 100,000 of them"),
+            list: few("list page of 100 branches of 100,000"),
+            commit: few("commit of one change, 100,000 of them"),
+            log: few("log page of 100 of 100,000 commits"),
+            late: few("log page of 100 in the middle of 100,000 commits"),
+            near: few("merge base 1 commit back of 100,000"),
+            far: few("merge base all of 100,000 commits back"),
+        };
+        self.beside("many", &beside_many, self.options.many)
+    }
+
+    fn beside(&mut self, repo: &str, rows: &BesideMany, many: usize) -> Result<(), Failure> {
+        let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
+        self.repository(&rest, repo)?;
+        let main = format!("{repo}/branches/main");
+        self.measured(rows.create, clients, many, |c, n| rest.create_branch(c, repo, &format!("b-{n:06}")))?;
+        self.measured(rows.list, clients, self.count(2_000), |c, n| {
+            rest.read(c, &format!("/{repo}/branches?amount=100&after=b-{:06}", n * 7919 % many))
+        })?;
+        let mut connection = Connection::open(self.server.address)?;
+        let mut middle = String::new();
+        for half in 0..2 {
+            let from = half * many / 2;
+            let commits = |c: &mut Connection, n: usize| {
+                rest.link(c, &main, &format!("changes/{:07}", from + n))?;
+                rest.commit(c, &main)
+            };
+            if half == 0 {
+                spread(self.server, 1, many / 2, commits)?;
+                middle = rest.head(&mut connection, repo)?;
+            } else {
+                self.measured(rows.commit, 1, many - many / 2, commits)?;
+            }
+        }
+        rest.create_branch(&mut connection, repo, "late")?;
+        self.measured(rows.log, clients, self.count(2_000), |c, _| rest.log(c, repo, "amount=100", 100))?;
+        let late = format!("amount=100&after={middle}");
+        self.measured(rows.late, 1, 20, |c, _| rest.log(c, repo, &late, 100))?;
+        let base =
+            |c: &mut Connection, source: &str| rest.read(c, &format!("/{repo}/refs/{source}/merge/main"));
+        self.measured(rows.near, clients, self.count(2_000), |c, _| base(c, "late"))?;
+        self.measured(rows.far, 1, 20, |c, _| base(c, "b-000000"))?;
         Ok(())
     }
 
@@ -304,4 +366,15 @@ struct OneChange {
     commit: Row,
     diff: Option<Row>,
     merge: Row,
+}
+
+/// The rows of a repository with so many branches and commits.
+struct BesideMany {
+    create: Row,
+    list: Row,
+    commit: Row,
+    log: Row,
+    late: Row,
+    near: Row,
+    far: Row,
 }

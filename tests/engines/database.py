@@ -55,6 +55,18 @@ class Postgres:
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait()
 
+    def freeze(self):
+        """Takes connections and says nothing any more, until it is thawed."""
+        self.signal_all(signal.SIGSTOP)
+
+    def thaw(self):
+        self.signal_all(signal.SIGCONT)
+
+    def signal_all(self, which):
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for process in [self.process.pid, *map(int, children)]:
+            os.kill(process, which)
+
     def query(self, statement):
         command = [program("psql"), "-XqtA", "-h", "127.0.0.1", "-p", str(self.port), "-U", "lakebed", "-d", "postgres", "-c", statement]
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()

@@ -4,6 +4,7 @@ import logging
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 
 import boto3
@@ -31,6 +32,22 @@ def moto(bucket):
         yield endpoint
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def moto_apart(bucket):
+    """The same in a process of its own: those in one process share their buckets."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port, process)
+        endpoint = f"http://127.0.0.1:{port}"
+        s3_client(endpoint).create_bucket(Bucket=bucket)
+        yield endpoint
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager

@@ -113,6 +113,32 @@ def test_refused_credentials_say_what_to_do(lake, place, repo, objects):
     assert helps in refused.value.response["Error"]["Message"], refused.value
 
 
+def is_marker(method, path):
+    return is_write(method, path) and "_lakebed/repository" in path.replace("%2F", "/")
+
+
+def test_a_conditional_write_whose_answer_is_lost_is_known_as_our_own(lake, place):
+    """Repeated, the store says that there is something: it is what was written before."""
+    server, faults = lake
+    name = "repo-" + uuid.uuid4().hex[:12]
+    faults.first(1, "lost answer", is_marker)
+    status, made = server.rest("POST", "/repositories", {"name": name, "storage_namespace": f"{place.root}/{name}"})
+    assert status == 201 and len(faults.happened) == 1, (made, faults.happened)
+    faults.never()
+    assert put(server, name, "a", b"a")[0] == 201 and get(server, name, "a") == (200, b"a")
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_conditional_write_finds_what_others_wrote(lake, place, lost):
+    server, faults = lake
+    name = "repo-" + uuid.uuid4().hex[:12]
+    place.put(f"{name}/_lakebed/repository", b"another's")
+    faults.first(lost, "lost answer", is_marker)
+    status, said = server.rest("POST", "/repositories", {"name": name, "storage_namespace": f"{place.root}/{name}"})
+    assert status == 400 and "in use" in said["message"] and len(faults.happened) == lost, (said, faults.happened)
+    faults.never()
+
+
 def test_a_completion_whose_answer_is_lost_happened_once(lake, place, repo, objects):
     server, faults = lake
     upload = objects.create_multipart_upload(Bucket=repo, Key="main/parts")["UploadId"]

@@ -37,6 +37,8 @@ struct Inner {
 }
 
 #[derive(Serialize, Deserialize)]
+// A field of a later version is refused, not lost when the row is written again.
+#[serde(deny_unknown_fields)]
 struct CredentialsRow {
     user: String,
     sealed: Vec<u8>,
@@ -44,6 +46,7 @@ struct CredentialsRow {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct UserRow {
     email: Option<String>,
     friendly_name: Option<String>,

@@ -8,14 +8,14 @@ use futures::StreamExt;
 use md5::{Digest, Md5};
 
 use crate::{
-    BlockAddress, BlockError, BlockStore, BodyError, ByteRange, ByteStream, PutOptions, Stored, StoredPart,
-    body_from_bytes, collect,
+    BlockAddress, BlockError, BlockStore, BodyError, ByteRange, ByteStream, Namespace, PutOptions, Stored,
+    StoredPart, body_from_bytes, collect,
 };
 
 /// A store and the namespace in it that the suite has for itself.
 struct Place {
     store: Arc<dyn BlockStore>,
-    namespace: String,
+    namespace: Namespace,
 }
 
 impl std::ops::Deref for Place {
@@ -48,12 +48,12 @@ async fn read(store: &Place, address: &BlockAddress, range: Option<(u64, u64)>) 
 /// Runs every rule on one store, in a namespace of it that holds nothing.
 pub async fn run_all(store: Arc<dyn BlockStore>, namespace: &str) {
     run_most(store.clone(), namespace).await;
-    uploads_end_once(&Place { store, namespace: namespace.to_owned() }).await;
+    uploads_end_once(&Place { store, namespace: namespace.into() }).await;
 }
 
 /// Runs every rule but the last, which emulators of services stumble over.
 pub async fn run_most(store: Arc<dyn BlockStore>, namespace: &str) {
-    let place = Arc::new(Place { store, namespace: namespace.to_owned() });
+    let place = Arc::new(Place { store, namespace: namespace.into() });
     what_is_put_is_read(&place).await;
     a_broken_body_leaves_nothing(&place).await;
     absence_is_checked_atomically(place.clone()).await;
@@ -149,7 +149,7 @@ async fn replacing_is_whole(store: &Place) {
 /// Nothing but well-formed addresses of this store. What else is refused depends on what names mean to it.
 async fn hostile_addresses_are_refused(store: &Place) {
     let scheme = store.info().scheme;
-    let nul = format!("{}/a\0b", store.namespace);
+    let nul = format!("{}/a\0b", store.namespace.as_str());
     let bad = ["../x", "/x", ""].map(|bad| format!("{scheme}://{bad}"));
     for bad in bad.into_iter().chain([nul]) {
         let address = BlockAddress::new(&bad);
@@ -288,7 +288,7 @@ async fn uploads_end_once(store: &Place) {
 /// An upload that waits is found by those who look for old ones, until it ends. Stores that drop such by themselves need
 /// not say.
 pub async fn waiting_uploads_are_found(store: Arc<dyn BlockStore>, namespace: &str) {
-    let store = &Place { store, namespace: namespace.to_owned() };
+    let store = &Place { store, namespace: namespace.into() };
     let (address, prefix) = (at(store, "waiting/x"), at(store, "waiting/"));
     let upload = store.create_multipart(&address).await.unwrap();
     store.put_part(&address, &upload, 1, body_from_bytes(bytes(7)), None).await.unwrap();
@@ -321,7 +321,7 @@ async fn many_puts_at_once(store: Arc<Place>) {
 /// Bodies that take several parts where their length is not known, and stream where it is; ranges over the joints; the
 /// same under `if_absent`; one that breaks off late.
 pub async fn large_bodies(store: Arc<dyn BlockStore>, namespace: &str) {
-    let store = &Place { store, namespace: namespace.to_owned() };
+    let store = &Place { store, namespace: namespace.into() };
     let content = bytes(20_000_000);
     for (n, size_hint) in [None, Some(content.len() as u64)].into_iter().enumerate() {
         let address = at(store, &format!("large/{n}"));

@@ -16,8 +16,12 @@ pub mod conformance;
 mod gs;
 mod local;
 mod mem;
+mod namespace;
+pub mod pace;
 mod remote;
+mod reserved;
 mod s3;
+mod stores;
 
 use std::time::Duration;
 
@@ -30,9 +34,12 @@ pub use body::{body_from_bytes, collect};
 pub use gs::{GsCredentials, GsEncryption, GsStore, GsStoreConfig};
 pub use local::{LocalImport, LocalStore};
 pub use mem::MemStore;
+pub use namespace::{BadStoreId, Namespace, StoreId};
 pub use remote::Sources;
 pub use remote::client::Patience;
+pub use reserved::Reserved;
 pub use s3::{S3Credentials, S3Store, S3StoreConfig};
+pub use stores::Stores;
 
 /// The bytes of an object on their way in or out. An `Err` item ends the stream.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BodyError>>;
@@ -48,35 +55,56 @@ pub enum BodyError {
     Store(#[source] Box<BlockError>),
 }
 
-/// The full address of an object: `scheme://bucket-or-directory/key`, as shown to clients in `physical_address`.
+/// The full address of an object: `scheme://bucket-or-directory/key`, as shown to clients in `physical_address`, and the
+/// store it is in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlockAddress(String);
+pub struct BlockAddress {
+    text: String,
+    store: StoreId,
+}
 
 impl BlockAddress {
-    /// From its text. Nothing is checked here: each store parses and confines the addresses it is given.
+    /// From its text, in the store without an id. Nothing is checked here: each store parses and confines the addresses it
+    /// is given.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self::in_store(StoreId::default(), text)
     }
 
-    /// The object `key` under `namespace` (with or without a trailing slash).
-    pub fn in_namespace(namespace: &str, key: &str) -> Self {
-        let namespace = namespace.strip_suffix('/').unwrap_or(namespace);
-        let mut text = String::with_capacity(namespace.len() + 1 + key.len());
-        text.push_str(namespace);
+    /// From its text, in one of several stores.
+    pub fn in_store(store: StoreId, text: impl Into<String>) -> Self {
+        Self { store, text: text.into() }
+    }
+
+    /// The object `key` under `namespace`.
+    pub fn in_namespace(namespace: &Namespace, key: &str) -> Self {
+        let place = namespace.as_str();
+        let mut text = String::with_capacity(place.len() + 1 + key.len());
+        text.push_str(place);
         text.push('/');
         text.push_str(key);
-        Self(text)
+        Self { store: namespace.store().clone(), text }
     }
 
     /// The address as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The address whose text goes on like this, in the same store.
+    #[must_use]
+    pub fn and(&self, more: &str) -> Self {
+        Self { text: format!("{}{more}", self.text), store: self.store.clone() }
+    }
+
+    /// The store it is in.
+    pub fn store(&self) -> &StoreId {
+        &self.store
     }
 }
 
 impl std::fmt::Display for BlockAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -222,6 +250,17 @@ pub enum BlockError {
 pub trait BlockStore: Send + Sync + 'static {
     /// What this store is and can do.
     fn info(&self) -> StoreInfo;
+
+    /// What the store of this id is and can do; `None` if there is none. A store that is not several has no id.
+    fn info_of(&self, store: &StoreId) -> Option<StoreInfo> {
+        store.is_empty().then(|| self.info())
+    }
+
+    /// The id under which a register keeps what lies in the store of this id, for a store may have two: its own and the
+    /// empty one. `None` if there is no such store.
+    fn registered(&self, store: &StoreId) -> Option<StoreId> {
+        store.is_empty().then(StoreId::default)
+    }
 
     /// Writes a whole object, durably, and answers its size and MD5.
     async fn put(

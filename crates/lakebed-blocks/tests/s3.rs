@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakebed_blocks::{
-    BlockAddress, BlockStore, PresignedGet, S3Credentials, S3Store, S3StoreConfig, conformance,
+    BlockAddress, BlockStore, PresignedGet, S3Credentials, S3Store, S3StoreConfig, Sources, conformance,
 };
 
 async fn store() -> S3Store {
     let variable =
         |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: make test-stores"));
-    S3Store::open(S3StoreConfig {
+    let config = S3StoreConfig {
         region: Some("us-east-1".to_owned()),
         credentials: Some(S3Credentials {
             access_key: variable("LAKEBED_TEST_S3_ACCESS_KEY"),
@@ -21,8 +21,8 @@ async fn store() -> S3Store {
         endpoint: Some(variable("LAKEBED_TEST_S3_ENDPOINT")),
         path_style: true,
         ..S3StoreConfig::default()
-    })
-    .await
+    };
+    S3Store::open(config, Sources::default()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

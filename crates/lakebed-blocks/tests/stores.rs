@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use lakebed_blocks::{
-    BlockAddress, BlockError, BlockStore, LocalImport, LocalStore, MemStore, PutOptions, body_from_bytes,
-    conformance,
+    BlockAddress, BlockError, BlockStore, LocalImport, LocalStore, MemStore, Namespace, PutOptions, StoreId,
+    Stores, body_from_bytes, conformance,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,7 +24,7 @@ async fn local() {
 }
 
 fn at(key: &str) -> BlockAddress {
-    BlockAddress::in_namespace("local://lake", key)
+    BlockAddress::in_namespace(&"local://lake".into(), key)
 }
 
 async fn put(store: &LocalStore, key: &str, content: &[u8]) {
@@ -38,6 +38,27 @@ async fn an_object_is_a_file_at_its_address() {
     let store = LocalStore::open(root.path()).unwrap();
     put(&store, "data/a/b", b"hello").await;
     assert_eq!(std::fs::read(root.path().join("lake/data/a/b")).unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn what_is_the_stores_own_is_not_listed() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path()).unwrap();
+    put(&store, "x", b"x").await;
+    assert!(root.path().join(".lakebed/log").is_dir());
+    let list = async |prefix: &str| store.list(&BlockAddress::new(prefix), None, 10).await;
+    for prefix in [
+        "local://.lakebed/",
+        "local://.lakebed/log/",
+        "local://./.lakebed/log/",
+        "local://lake/./",
+        "local://lake//",
+    ] {
+        assert!(matches!(list(prefix).await, Err(BlockError::Refused { .. })), "{prefix}");
+    }
+    assert!(list("local://.lake").await.unwrap().is_empty());
+    assert_eq!(list("local://").await.unwrap().len(), 1);
+    assert_eq!(list("local://la").await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -256,4 +277,67 @@ async fn a_torn_record_ends_the_replay() {
         assert_eq!(store.get_bytes(&at("a"), 100).await.unwrap(), "first");
         assert!(matches!(store.head(&at("b")).await, Err(BlockError::NotFound(_))));
     }
+}
+
+/// Two stores, the first of which serves addresses without an id.
+fn two_stores() -> Stores {
+    let id = |text: &str| text.parse::<StoreId>().unwrap();
+    let store = || -> Arc<dyn BlockStore> { Arc::new(MemStore::new()) };
+    Stores::new([(id("one"), store()), (id("two"), store())], Some(id("one"))).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_stores_keep_the_suite() {
+    conformance::run_all(Arc::new(two_stores()), "mem://suite").await;
+}
+
+#[tokio::test]
+async fn an_address_is_looked_for_in_its_own_store() {
+    let stores = two_stores();
+    let at = |store: &str, key: &str| {
+        BlockAddress::in_namespace(&Namespace::new(store.parse().unwrap(), "mem://lake"), key)
+    };
+    let put = async |address: &BlockAddress, text: &'static str| {
+        stores.put_bytes(address, Bytes::from_static(text.as_bytes()), PutOptions::default()).await.unwrap();
+    };
+    let read = async |address: &BlockAddress| stores.get_bytes(address, 100).await.unwrap();
+    put(&at("", "a"), "one").await;
+    put(&at("two", "a"), "two").await;
+    // Both names of a store are the same place.
+    assert_eq!(read(&at("one", "a")).await, "one");
+    assert_eq!(read(&at("two", "a")).await, "two");
+    for (store, registered) in [("", Some("")), ("one", Some("")), ("two", Some("two")), ("three", None)] {
+        let found = stores.registered(&store.parse().unwrap());
+        assert_eq!(found.map(|id| id.to_string()).as_deref(), registered, "{store}");
+    }
+    assert!(matches!(stores.head(&at("three", "a")).await, Err(BlockError::Refused { .. })));
+    // What is found says where it is, so that it can be gone on from and deleted.
+    put(&at("two", "b"), "b").await;
+    let first = stores.list(&at("two", ""), None, 1).await.unwrap();
+    assert_eq!(first[0].address, at("two", "a"));
+    let rest = stores.list(&at("two", ""), Some(&first[0].address), 9).await.unwrap();
+    assert_eq!(rest.iter().map(|found| &found.address).collect::<Vec<_>>(), [&at("two", "b")]);
+    assert_eq!(stores.head(&at("two", "b")).await.unwrap().address, at("two", "b"));
+    // Between stores the bytes are carried.
+    stores.copy(&at("two", "b"), &at("", "copied")).await.unwrap();
+    assert_eq!(read(&at("one", "copied")).await, "b");
+    put(&at("two", "empty"), "").await;
+    stores.copy(&at("two", "empty"), &at("one", "empty")).await.unwrap();
+    assert_eq!(read(&at("", "empty")).await, "");
+    assert!(matches!(stores.copy(&at("two", "none"), &at("", "x")).await, Err(BlockError::NotFound(_))));
+    let deleted = stores.delete(&[at("", "a"), at("two", "a"), at("three", "a"), at("two", "b")]).await;
+    assert_eq!(deleted.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true]);
+    assert!(stores.head(&at("", "a")).await.is_err() && stores.head(&at("two", "b")).await.is_err());
+    assert_eq!(read(&at("", "copied")).await, "b");
+}
+
+#[tokio::test]
+async fn addresses_without_an_id_need_a_store_that_serves_them() {
+    let store: Arc<dyn BlockStore> = Arc::new(MemStore::new());
+    let stores = Stores::new([("one".parse().unwrap(), store.clone())], None).unwrap();
+    let nameless = BlockAddress::new("mem://lake/a");
+    assert!(matches!(stores.head(&nameless).await, Err(BlockError::Refused { .. })));
+    assert!(stores.info_of(&StoreId::default()).is_none());
+    assert!(Stores::new([("one".parse().unwrap(), store)], Some("two".parse().unwrap())).is_none());
+    assert!(Stores::new([], None).is_none());
 }

@@ -5,7 +5,7 @@
 //! together and kept for the walk. This is a guess about what will be asked for next, never about what is true: a commit
 //! the reflog does not lead to is read when its turn comes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lakebed_core::{CommitId, Incarnation};
@@ -55,24 +55,32 @@ impl<'a> Ancestry<'a> {
         Self { inner, repository, wanted, ahead: HashMap::new(), window: 0, read: 0, used: 0 }
     }
 
-    /// The commit with this id, which the walk comes to for the first time. `seen` are those it came to before.
+    /// The commit with this id, which the walk comes to for the first time. `seen` knows those it came to before.
     pub(crate) async fn visit(
         &mut self,
         id: &CommitId,
-        seen: &HashSet<CommitId>,
+        seen: &(impl Fn(&CommitId) -> bool + Sync),
     ) -> Result<Visited, CatalogError> {
+        let found = self.find(id, seen).await?;
+        found.ok_or_else(|| CatalogError::refused(ErrorKind::RefNotFound, format!("commit '{id}' not found")))
+    }
+
+    /// [`Ancestry::visit`] of a commit that may not exist.
+    pub(crate) async fn find(
+        &mut self,
+        id: &CommitId,
+        seen: &(impl Fn(&CommitId) -> bool + Sync),
+    ) -> Result<Option<Visited>, CatalogError> {
         if let Some(visited) = self.ahead.remove(id) {
             self.used += 1;
-            return Ok(visited);
+            return Ok(Some(visited));
         }
         if self.wanted.is_empty()
             && let Some(commit) = self.inner.commits.get(&(self.repository.incarnation, *id))
         {
-            return Ok(Visited { commit, changes: Changes::Unknown });
+            return Ok(Some(Visited { commit, changes: Changes::Unknown }));
         }
-        let Some((visited, place)) = self.fetch(&[*id], true).await?.pop() else {
-            return Err(CatalogError::refused(ErrorKind::RefNotFound, format!("commit '{id}' not found")));
-        };
+        let Some((visited, place)) = self.fetch(&[*id], true).await?.pop() else { return Ok(None) };
         if self.window == 0 {
             self.window = FIRST_WINDOW;
         } else if let Some((branch, sequence)) = place
@@ -80,7 +88,7 @@ impl<'a> Ancestry<'a> {
         {
             self.read_ahead(branch, sequence, seen).await?;
         }
-        Ok(visited)
+        Ok(Some(visited))
     }
 
     /// Reads the commits that were heads of a branch before this place in its reflog, and what was merged into them.
@@ -88,7 +96,7 @@ impl<'a> Ancestry<'a> {
         &mut self,
         branch: Incarnation,
         sequence: u64,
-        seen: &HashSet<CommitId>,
+        seen: &(impl Fn(&CommitId) -> bool + Sync),
     ) -> Result<(), CatalogError> {
         self.window = if self.used * 2 >= self.read {
             (self.window * 2).min(GREATEST_WINDOW)
@@ -117,11 +125,11 @@ impl<'a> Ancestry<'a> {
     async fn keep(
         &mut self,
         mut ids: Vec<CommitId>,
-        seen: &HashSet<CommitId>,
+        seen: &(impl Fn(&CommitId) -> bool + Sync),
     ) -> Result<Vec<CommitId>, CatalogError> {
         ids.sort_unstable();
         ids.dedup();
-        ids.retain(|id| !seen.contains(id) && !self.ahead.contains_key(id));
+        ids.retain(|id| !seen(id) && !self.ahead.contains_key(id));
         ids.truncate(2 * GREATEST_WINDOW as usize);
         let mut parents = Vec::new();
         if ids.is_empty() {

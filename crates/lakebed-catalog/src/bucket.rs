@@ -64,23 +64,23 @@ impl Restore<'_> {
             ErrorKind::NotFound,
             format!(
                 "no export of repository '{wanted}' in '{}', there is: {there}",
-                self.hidden.storage_namespace
+                self.hidden.storage_namespace.as_str()
             ),
         ))
     }
 
     /// The repositories that exported something into the namespace.
     async fn births(&self) -> Result<Vec<Incarnation>, CatalogError> {
-        let prefix = format!("{}/{EXPORTS}/", self.hidden.storage_namespace);
+        let prefix = BlockAddress::in_namespace(&self.hidden.storage_namespace, &format!("{EXPORTS}/"));
         let mut births = Vec::new();
         let mut after: Option<BlockAddress> = None;
         while births.len() < MOST_REPOSITORIES {
-            let next = self.inner.blocks.list(&BlockAddress::new(prefix.clone()), after.as_ref(), 1).await?;
+            let next = self.inner.blocks.list(&prefix, after.as_ref(), 1).await?;
             let Some(next) = next.first() else { break };
-            let name = next.address.as_str()[prefix.len()..].split('/').next().unwrap_or_default();
+            let name = next.address.as_str()[prefix.as_str().len()..].split('/').next().unwrap_or_default();
             births.extend(name.parse::<Incarnation>().ok());
             // Behind everything under this name.
-            after = Some(BlockAddress::new(format!("{prefix}{name}0")));
+            after = Some(prefix.and(&format!("{name}0")));
         }
         Ok(births)
     }

@@ -1,7 +1,8 @@
 //! [`Catalog`]: the engines wired together, and the caches that can never be stale.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::hash::Hash;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::branch_state::BranchState;
 use crate::export::Exports;
+use crate::figures::{CacheFigures, Observer};
 use crate::log_frontier::Frontiers;
 use crate::nodes::NodeCache;
 use crate::objects::Slice;
@@ -79,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) exports: Exports,
     pub(crate) frontiers: Frontiers,
     pub(crate) tidy: Arc<Tidy>,
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     background: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -117,6 +120,7 @@ impl Catalog {
                 exports: Exports::default(),
                 frontiers: Frontiers::default(),
                 tidy: Arc::default(),
+                observer: OnceLock::new(),
                 background: Mutex::default(),
             }),
         }
@@ -176,6 +180,20 @@ impl Catalog {
 }
 
 impl Inner {
+    /// How the caches are used.
+    pub(crate) fn caches(&self) -> [CacheFigures; 4] {
+        fn counted<K: Eq + Hash, V: Clone>(tier: &'static str, cache: &Cache<K, V>) -> CacheFigures {
+            let (hits, misses, entries) = (cache.hits(), cache.misses(), cache.len() as u64);
+            CacheFigures { tier, hits, misses, bytes: None, entries }
+        }
+        [
+            self.nodes.figures(),
+            counted("commits", &self.commits),
+            counted("branches", &self.branches),
+            counted("repositories", &self.repositories),
+        ]
+    }
+
     /// The repository and the version of its record.
     pub(crate) async fn repository(
         &self,
@@ -192,6 +210,8 @@ impl Inner {
         }
         let decoded: wire::RepositoryRow = wire::decode(&row.value, "repository")?;
         let repository = Arc::new(decoded.to_repository(id)?);
+        // Nothing of a repository is touched whose bytes are in a store that this server does not know.
+        self.store_of(&repository)?;
         self.repositories.insert(key, (row.version, repository.clone()));
         Ok((repository, row.version))
     }

@@ -285,7 +285,7 @@ impl StagedPage<'_> {
         if self.held.is_empty() {
             return Ok(());
         }
-        let address = BlockAddress::new(format!("{}part-{:06}.csv", self.directory(), self.file));
+        let address = self.directory().and(&format!("part-{:06}.csv", self.file));
         let content = format!("{HEAD}{}", std::mem::take(&mut self.held));
         self.catalog.inner.blocks.put_bytes(&address, content.into(), PutOptions::default()).await?;
         self.file += 1;

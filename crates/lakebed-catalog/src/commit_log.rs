@@ -86,7 +86,7 @@ impl Catalog {
         );
         let mut queue = BinaryHeap::new();
         for id in &before {
-            queue.push(ByDate(ancestry.visit(id, &seen).await?));
+            queue.push(ByDate(ancestry.visit(id, &|id| seen.contains(id)).await?));
         }
         let mut items: Vec<Commit> = Vec::new();
         // Where the walk stood when the page was full, while it looks whether there is more.
@@ -115,7 +115,7 @@ impl Catalog {
                     if full.is_some() {
                         seen_since.push(*parent);
                     }
-                    queue.push(ByDate(ancestry.visit(parent, &seen).await?));
+                    queue.push(ByDate(ancestry.visit(parent, &|id| seen.contains(id)).await?));
                 }
             }
             if items.len() == request.amount && full.is_none() {
@@ -151,8 +151,38 @@ impl Catalog {
 }
 
 /// Commits in an order in which, with true generations, every commit comes after all its descendants.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct ByGeneration(u64, i64, CommitId);
+struct ByGeneration(Arc<Commit>);
+
+impl ByGeneration {
+    fn rank(&self) -> (u64, i64, &CommitId) {
+        (self.0.generation, self.0.created_secs, &self.0.id)
+    }
+}
+
+impl PartialEq for ByGeneration {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+impl Eq for ByGeneration {}
+impl PartialOrd for ByGeneration {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for ByGeneration {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+/// What a walk to a common ancestor knows of a commit.
+struct Mark {
+    /// Kept for when it must be looked at again.
+    commit: Arc<Commit>,
+    marks: u8,
+    queued: bool,
+}
 
 const FROM_LEFT: u8 = 1;
 const FROM_RIGHT: u8 = 2;
@@ -203,58 +233,60 @@ impl Inner {
         if left.id == right.id {
             return Ok(Some(left.clone()));
         }
-        let rank = |commit: &Commit| ByGeneration(commit.generation, commit.created_secs, commit.id);
-        let mut marks: HashMap<CommitId, u8> = HashMap::new();
+        let mut ancestry = Ancestry::new(self, repository, &[]);
+        let mut known: HashMap<CommitId, Mark, foldhash::fast::RandomState> = HashMap::default();
         let mut queue: BinaryHeap<ByGeneration> = BinaryHeap::new();
-        let mut queued: HashSet<CommitId> = HashSet::new();
         // How many queued commits are not stale: only they can still lead to an answer.
         let mut fresh = 0usize;
-        for (commit, mark) in [(left, FROM_LEFT), (right, FROM_RIGHT)] {
-            marks.insert(commit.id, mark);
-            queue.push(rank(commit));
-            queued.insert(commit.id);
+        for (commit, marks) in [(left, FROM_LEFT), (right, FROM_RIGHT)] {
+            known.insert(commit.id, Mark { commit: commit.clone(), marks, queued: true });
+            queue.push(ByGeneration(commit.clone()));
             fresh += 1;
         }
         let mut candidates: Vec<Arc<Commit>> = Vec::new();
         while fresh > 0
-            && let Some(ByGeneration(_, _, id)) = queue.pop()
+            && let Some(ByGeneration(commit)) = queue.pop()
         {
-            queued.remove(&id);
-            let mark = marks.get(&id).copied().unwrap_or_default();
-            let commit = self.commit(repository, &id).await?;
-            let common = mark & (FROM_LEFT | FROM_RIGHT) == FROM_LEFT | FROM_RIGHT;
-            if mark & STALE == 0 {
+            let Some(mark) = known.get_mut(&commit.id) else { continue };
+            mark.queued = false;
+            let marks = mark.marks;
+            let common = marks & (FROM_LEFT | FROM_RIGHT) == FROM_LEFT | FROM_RIGHT;
+            if marks & STALE == 0 {
                 fresh -= 1;
-                if common && !candidates.iter().any(|known| known.id == id) {
+                if common && !candidates.iter().any(|candidate| candidate.id == commit.id) {
                     candidates.push(commit.clone());
                 }
             }
-            let hand_down = if common { FROM_LEFT | FROM_RIGHT | STALE } else { mark };
-            for parent in &commit.parents {
-                let old = marks.get(parent).copied().unwrap_or_default();
+            let hand_down = if common { FROM_LEFT | FROM_RIGHT | STALE } else { marks };
+            for id in &commit.parents {
+                let Some(parent) = known.get_mut(id) else {
+                    let found = ancestry.find(id, &|id| known.contains_key(id)).await?;
+                    // A parent may be missing: a client gave the commit as it is.
+                    let Some(Visited { commit: parent, .. }) = found else { continue };
+                    known.insert(*id, Mark { commit: parent.clone(), marks: hand_down, queued: true });
+                    queue.push(ByGeneration(parent));
+                    fresh += usize::from(hand_down & STALE == 0);
+                    continue;
+                };
+                let old = parent.marks;
                 let new = old | hand_down;
                 if old == new {
                     continue;
                 }
-                marks.insert(*parent, new);
-                if queued.contains(parent) {
-                    if old & STALE == 0 && new & STALE != 0 {
-                        fresh -= 1;
-                    }
-                    continue;
-                }
-                // Marked anew, maybe after it was looked at (if generations lie): it must hand its marks down.
-                let Some(parent) = self.find_commit(repository, parent).await? else { continue };
-                queue.push(rank(&parent));
-                queued.insert(parent.id);
-                if new & STALE == 0 {
-                    fresh += 1;
+                parent.marks = new;
+                if parent.queued {
+                    fresh -= usize::from(old & STALE == 0 && new & STALE != 0);
+                } else {
+                    // It was looked at before (generations lie): it must hand its new marks down.
+                    parent.queued = true;
+                    queue.push(ByGeneration(parent.commit.clone()));
+                    fresh += usize::from(new & STALE == 0);
                 }
             }
         }
         let best = candidates
             .into_iter()
-            .filter(|commit| marks.get(&commit.id).is_none_or(|mark| mark & STALE == 0))
+            .filter(|commit| known.get(&commit.id).is_none_or(|mark| mark.marks & STALE == 0))
             .max_by_key(|commit| (commit.generation, commit.created_secs, std::cmp::Reverse(commit.id)));
         Ok(best)
     }

@@ -12,7 +12,7 @@ use crate::changed_paths::{ChangedPaths, Noted};
 use crate::once::Remember;
 use crate::publish::{Joined, MOVE_ATTEMPTS, Publication, Published};
 use crate::staged_edits::{Replaces, StagedEdits};
-use crate::working::{Working, busy};
+use crate::working::{Working, busy, outcome_unknown};
 use crate::{Catalog, CatalogError, Commit, CommitRequest, ErrorKind, Repository, keys, wire};
 
 /// The version of a commit's shape that clients see.
@@ -51,8 +51,7 @@ impl Catalog {
                 format!("cannot commit to protected branch '{branch}': merge into it instead"),
             ));
         }
-        let queue = inner.head_queue(&repository, branch);
-        let _turn = queue.lock().await;
+        let _turn = inner.turn(&repository, branch).await;
         if let Some(tree) = &request.source_metarange {
             return inner.commit_tree(&repository, branch, &request, tree, joined).await;
         }
@@ -141,7 +140,7 @@ impl Catalog {
                 Outcome::Unknown => break,
             }
         }
-        Err(busy("create commit record: its outcome is unknown"))
+        Err(outcome_unknown("create commit record"))
     }
 }
 

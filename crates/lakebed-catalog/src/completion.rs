@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use lakebed_blocks::{BlockAddress, BlockError, StoredPart};
+use lakebed_blocks::{BlockAddress, BlockError, Namespace, StoredPart};
 use lakebed_core::{BranchId, Incarnation, ObjectPath};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Versioned, Write};
 use md5::{Digest, Md5};
@@ -296,7 +296,7 @@ impl Inner {
 
     /// Removes what an aborted upload left: in the store, its parts' rows, its own.
     async fn drop_aborted(&self, key: &Bytes, row: &wire::UploadRow) -> Result<(), CatalogError> {
-        let address = BlockAddress::in_namespace(&row.namespace, &row.address);
+        let address = BlockAddress::in_namespace(&Namespace::decode(&row.namespace), &row.address);
         match self.blocks.abort_multipart(&address, &row.store_upload).await {
             Ok(()) | Err(BlockError::NoSuchUpload(_)) => {}
             Err(error) => return Err(error.into()),

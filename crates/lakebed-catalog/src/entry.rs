@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use lakebed_blocks::BlockAddress;
+use lakebed_blocks::{BlockAddress, Namespace};
 
 /// The content type of objects stored without one.
 pub const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
@@ -92,15 +92,15 @@ impl Entry {
         if self.content_type.is_empty() { DEFAULT_CONTENT_TYPE } else { &self.content_type }
     }
 
-    /// The full address of its bytes, for an entry of a repository with this namespace.
-    pub fn full_address(&self, namespace: &str) -> BlockAddress {
+    /// The full address of its bytes, for an entry of a repository with this namespace: in the same store.
+    pub fn full_address(&self, namespace: &Namespace) -> BlockAddress {
         full_address(&self.address, namespace)
     }
 }
 
-fn full_address(address: &str, namespace: &str) -> BlockAddress {
+fn full_address(address: &str, namespace: &Namespace) -> BlockAddress {
     if address.contains("://") {
-        BlockAddress::new(address)
+        BlockAddress::in_store(namespace.store().clone(), address)
     } else {
         BlockAddress::in_namespace(namespace, address)
     }
@@ -185,8 +185,8 @@ impl<'a> EntryView<'a> {
         pairs(self.pairs, 7)
     }
 
-    /// The full address of its bytes, for an entry of a repository with this namespace.
-    pub fn full_address(&self, namespace: &str) -> BlockAddress {
+    /// The full address of its bytes, for an entry of a repository with this namespace: in the same store.
+    pub fn full_address(&self, namespace: &Namespace) -> BlockAddress {
         full_address(self.address, namespace)
     }
 

@@ -62,6 +62,8 @@ pub enum ErrorKind {
     Unsupported,
     /// Too much contention; try again.
     Busy,
+    /// The engine did not say whether a write happened, and it was not there when looked for.
+    OutcomeUnknown,
     /// A task whose server went away, or that took too long without a sign of life.
     Expired,
     /// A task that was cancelled.
@@ -78,7 +80,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
         Self::Invalid,
         Self::RepositoryNotFound,
         Self::BranchNotFound,
@@ -106,6 +108,7 @@ impl ErrorKind {
         Self::PartTooSmall,
         Self::Unsupported,
         Self::Busy,
+        Self::OutcomeUnknown,
         Self::Expired,
         Self::Cancelled,
         Self::Body,
@@ -169,9 +172,15 @@ pub enum CatalogError {
     /// A tree could not be read or written.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// A stored record does not decode: written by a newer version or damaged.
+    /// A stored record does not decode.
     #[error("stored {what} is damaged or from a newer version")]
     Damaged {
+        /// Which record.
+        what: &'static str,
+    },
+    /// A stored record says more than this version understands.
+    #[error("stored {what} was written by a newer version: upgrade this server; nothing was changed")]
+    Newer {
         /// Which record.
         what: &'static str,
     },
@@ -196,7 +205,9 @@ impl CatalogError {
             Self::Blocks(BlockError::Unsupported(_)) => ErrorKind::Unsupported,
             Self::Blocks(BlockError::Unavailable { .. }) => ErrorKind::StoreUnavailable,
             Self::Blocks(BlockError::Io { .. }) => ErrorKind::StoreFailed,
-            Self::Kv(_) | Self::Blocks(_) | Self::Tree(_) | Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Kv(_) | Self::Blocks(_) | Self::Tree(_) | Self::Damaged { .. } | Self::Newer { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 }

@@ -170,7 +170,7 @@ impl Inner {
         let newest = self.blocks.list(&manifests(repository, birth), None, 1).await?;
         let Some(newest) = newest.first() else { return Ok(None) };
         let bytes = self.blocks.get_bytes(&newest.address, MOST_MANIFEST_BYTES).await?;
-        let manifest: wire::ExportManifest = wire::decode(&bytes, "export")?;
+        let manifest: wire::ExportManifest = wire::decode_numbered(&bytes, "export")?;
         Ok((manifest.format == FORMAT).then_some(manifest))
     }
 
@@ -199,7 +199,7 @@ impl Inner {
         let now = self.clock.now().max(Timestamp::from_secs(after_last));
         manifest.exported_ms = now.millis();
         let name = ObjectName::descending(now, &*self.entropy);
-        let address = BlockAddress::new(format!("{}{name}", manifests(&repository, &birth)));
+        let address = manifests(&repository, &birth).and(&name.to_string());
         let options = PutOptions { if_absent: true, ..PutOptions::default() };
         self.blocks.put_bytes(&address, wire::encode(&manifest), options).await?;
         // Another server may have exported meanwhile, from refs read before or after ours. Whoever wrote last looks again.
@@ -268,7 +268,7 @@ impl Inner {
                 Err(BlockError::NotFound(_)) => continue,
                 other => other?,
             };
-            let manifest: wire::ExportManifest = wire::decode(&bytes, "export")?;
+            let manifest: wire::ExportManifest = wire::decode_numbered(&bytes, "export")?;
             if manifest.format != FORMAT {
                 // It may name nodes that we know nothing of.
                 return Ok(());

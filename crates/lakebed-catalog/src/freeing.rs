@@ -8,7 +8,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use futures::FutureExt;
-use lakebed_blocks::{BlockAddress, BlockError, BlockInfo};
+use lakebed_blocks::{BlockAddress, BlockError, BlockInfo, Namespace};
 use lakebed_kv::{KeyRange, Transaction};
 use tokio::task::JoinHandle;
 
@@ -51,10 +51,11 @@ impl Inner {
                 if freeing.passed && !uploads_ended {
                     continue;
                 }
-                let namespace = keys::name_of(&row.key, 1).unwrap_or_default();
+                let name = keys::name_of(&row.key, 1).unwrap_or_default();
+                let namespace = Namespace::decode(name);
                 // One that cannot be reached does not hold up the others.
-                if let Err(error) = self.free(namespace).await {
-                    tracing::warn!(namespace, %error, "its data could not all be deleted; trying again later");
+                if let Err(error) = self.free(&namespace).await {
+                    tracing::warn!(namespace = name, %error, "its data could not all be deleted; trying again later");
                     continue;
                 }
                 let transaction = if uploads_ended {
@@ -73,10 +74,10 @@ impl Inner {
     }
 
     /// Deletes what is ours in a namespace that was given up.
-    async fn free(&self, namespace: &str) -> Result<(), CatalogError> {
+    async fn free(&self, namespace: &Namespace) -> Result<(), CatalogError> {
         if !self.may_free(namespace).await? {
             tracing::error!(
-                namespace,
+                namespace = namespace.as_str(),
                 "the register or the marker does not say that its data may go: it stays"
             );
             return Ok(());
@@ -84,18 +85,18 @@ impl Inner {
         let mut deleted = 0_usize;
         for directory in DIRECTORIES {
             let prefix = BlockAddress::in_namespace(namespace, directory);
-            let ours = |found: &BlockInfo| {
-                let key =
-                    found.address.as_str().strip_prefix(namespace).and_then(|key| key.strip_prefix('/'));
-                key.is_some_and(is_ours)
-            };
+            let ours = |found: &BlockInfo| namespace.key_of(&found.address).is_some_and(is_ours);
             match self.delete_objects(&prefix, ours).await {
                 // Of a store with directories that has not this one.
                 Err(CatalogError::Blocks(BlockError::NotFound(_))) => {}
                 freed => deleted += freed?,
             }
         }
-        tracing::info!(namespace, deleted, "the data of a deleted repository was deleted");
+        tracing::info!(
+            namespace = namespace.as_str(),
+            deleted,
+            "the data of a deleted repository was deleted"
+        );
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lakebed_blocks::{BlockAddress, BlockError, BlockInfo};
+use lakebed_blocks::{BlockAddress, BlockError, BlockInfo, Namespace};
 use lakebed_core::{BranchId, LayerId, ObjectName, ObjectPath, RepositoryId};
 use lakebed_kv::KeyRange;
 use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
@@ -39,13 +39,13 @@ impl Catalog {
         request: ImportRequest,
     ) -> Result<ObjectName, CatalogError> {
         let inner = &self.inner;
-        if !inner.blocks.info().import {
+        let (record, _) = inner.repository(repository).await?;
+        if !inner.store_of(&record)?.import {
             return Err(CatalogError::refused(
                 ErrorKind::Forbidden,
                 "import is not supported for this storage: allow it in the server's configuration",
             ));
         }
-        let (record, _) = inner.repository(repository).await?;
         let life = self.life_of(repository, branch).await?;
         for source in &request.sources {
             source.check()?;
@@ -137,23 +137,24 @@ impl Inner {
         };
         let own = &repository.storage_namespace;
         let holds = matches!(source, ImportSource::Prefix { .. });
-        if is_under(address, own) || holds && own.starts_with(address) {
-            return refused(own);
+        if is_under(address, own.as_str()) || holds && own.as_str().starts_with(address) {
+            return refused(own.as_str());
         }
         // Namespaces above the source, part by part, then any that begins with it.
         let scheme = address.find("://").map_or(0, |at| at + 3);
         let parts = address.match_indices('/').map(|(at, _)| at).filter(|at| *at > scheme);
+        let registered = |address: &str| self.registered(&Namespace::new(own.store().clone(), address));
         for end in parts.chain([address.len()]) {
-            if self.kv.get(&keys::namespace_claim(&address[..end])).await?.is_some() {
+            if self.kv.get(&keys::namespace_claim(&registered(&address[..end])?)).await?.is_some() {
                 return refused(&address[..end]);
             }
         }
         if !holds {
             return Ok(());
         }
-        let below = KeyRange::prefix(&keys::namespace_claim(address));
+        let below = KeyRange::prefix(&keys::namespace_claim(&registered(address)?));
         if let Some(claim) = self.kv.scan(&below, 1).await?.first() {
-            return refused(&String::from_utf8_lossy(&claim.key[1..]));
+            return refused(Namespace::decode(&String::from_utf8_lossy(&claim.key[1..])).as_str());
         }
         Ok(())
     }
@@ -173,8 +174,7 @@ impl Inner {
         let run = self.collect(repository, request, layer, task).await?;
         let covered = covered(&request.sources);
         let finish = task.finish();
-        let queue = self.head_queue(repository, branch);
-        let _turn = queue.lock().await;
+        let _turn = self.turn(repository, branch).await;
         for _ in 0..MOVE_ATTEMPTS {
             let (cut, head) = self.clean_cut(repository, branch, &what).await?;
             let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
@@ -242,27 +242,32 @@ impl Inner {
         task: &Live,
     ) -> Result<Run, CatalogError> {
         let mut spool = Spool::new(self, repository, layer);
-        let scheme = self.blocks.info().scheme;
+        let scheme = self.store_of(repository)?.scheme;
+        let store = repository.storage_namespace.store();
         for source in &request.sources {
             let address = source.address();
             if !address.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://")) {
                 return Err(CatalogError::refused(
                     ErrorKind::Invalid,
-                    format!("import source '{address}' is of another store, this one has {scheme}://..."),
+                    format!(
+                        "import source '{address}' is of another store, that of the repository has {scheme}://...: nothing is \
+                         imported from one store into another"
+                    ),
                 ));
             }
             match source {
                 ImportSource::Object { address, path } => {
                     let info = self
                         .blocks
-                        .head(&BlockAddress::new(address))
+                        .head(&BlockAddress::in_store(store.clone(), address))
                         .await
                         .map_err(|error| refused_source(address, error))?;
                     spool.put(Bytes::copy_from_slice(path.as_bytes()), entry(&info)).await?;
                     task.advance(1);
                 }
                 ImportSource::Prefix { address, under } => {
-                    self.collect_prefix(&mut spool, address, under, task).await?;
+                    let prefix = BlockAddress::in_store(store.clone(), address);
+                    self.collect_prefix(&mut spool, &prefix, under, task).await?;
                 }
             }
         }
@@ -272,16 +277,16 @@ impl Inner {
     async fn collect_prefix(
         &self,
         spool: &mut Spool,
-        address: &str,
+        prefix: &BlockAddress,
         under: &str,
         task: &Live,
     ) -> Result<(), CatalogError> {
-        let prefix = BlockAddress::new(address);
+        let address = prefix.as_str();
         let mut after: Option<BlockAddress> = None;
         loop {
             let page = self
                 .blocks
-                .list(&prefix, after.as_ref(), PAGE)
+                .list(prefix, after.as_ref(), PAGE)
                 .await
                 .map_err(|error| refused_source(address, error))?;
             for info in &page {

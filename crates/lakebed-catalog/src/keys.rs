@@ -223,6 +223,26 @@ pub(crate) fn task_of(running: &[u8]) -> Bytes {
     key(b'j', &[running.get(1..).unwrap_or_default()])
 }
 
+/// `format` -> the format in which everything is written.
+pub(crate) fn format() -> Bytes {
+    key(b'F', &[])
+}
+
+/// `server/<S>` -> a server that shares the data.
+pub(crate) fn server(id: &Incarnation) -> Bytes {
+    key(b'S', &[id.as_bytes()])
+}
+
+/// Prefix of all servers.
+pub(crate) fn servers() -> Bytes {
+    key(b'S', &[])
+}
+
+/// The row that probes of the engine write; it means nothing.
+pub(crate) fn probe() -> Bytes {
+    key(b'h', &[])
+}
+
 /// `rules/<R>` -> branch protection.
 pub(crate) fn rules(r: &Incarnation) -> Bytes {
     key(b's', &[r.as_bytes(), b"p"])
@@ -253,4 +273,26 @@ pub(crate) fn of_repository(r: &Incarnation) -> impl Iterator<Item = lakebed_kv:
     [b'b', b't', b'c', b'f', b'u', b'i', b'v', b'q', b'Q', b'y', b's', b'j', b'J']
         .map(|noun| lakebed_kv::KeyRange::prefix(&key(noun, &[r.as_bytes()])))
         .into_iter()
+}
+
+/// What kind of record a key names, in few words.
+pub(crate) fn kind_of(key: &[u8]) -> &'static str {
+    match key.first() {
+        Some(b'p' | b'P') => "repository",
+        Some(b'n' | b'm' | b'z') => "namespace",
+        Some(b'r' | b'b' | b't') => "ref",
+        Some(b'g') => "gate",
+        Some(b'l' | b'd') => "layer",
+        Some(b'w') => "staged",
+        Some(b'c' | b'f') => "commit",
+        Some(b'k' | b'o') => "publish",
+        Some(b'u' | b'i' | b'v') => "upload",
+        Some(b'q' | b'Q') => "pull_request",
+        Some(b'y') => "idempotency_key",
+        Some(b'j' | b'J') => "task",
+        Some(b's') => "settings",
+        Some(b'h' | b'F' | b'S') => "server",
+        Some(b'a') => "auth",
+        _ => "other",
+    }
 }

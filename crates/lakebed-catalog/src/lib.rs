@@ -28,7 +28,9 @@ mod dump;
 mod entry;
 mod error;
 mod export;
+mod figures;
 mod fold;
+pub mod formats;
 mod freeing;
 mod import;
 mod keys;
@@ -44,6 +46,7 @@ mod nodes;
 mod objects;
 mod once;
 mod paging;
+mod probe;
 mod publish;
 mod pulls;
 mod records;
@@ -73,6 +76,7 @@ pub use collection::RetentionRules;
 pub use collection_staged::StagedAddresses;
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
+pub use figures::{CacheFigures, Observer};
 pub use records::{
     Branch, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload, UploadPart,
 };

@@ -1,6 +1,6 @@
 //! Listing objects (`api-objects` §4).
 
-use lakebed_core::{RefExpr, RepositoryId};
+use lakebed_core::{CommitId, RefExpr, RepositoryId};
 use lakebed_kv::successor;
 use lakebed_tree::Cursor;
 
@@ -19,6 +19,17 @@ impl Catalog {
         expr: &RefExpr,
         request: &ListRequest,
     ) -> Result<Page<ListedObject>, CatalogError> {
+        Ok(self.list_objects_at(repository, expr, request).await?.0)
+    }
+
+    /// [`Catalog::list_objects`], with a commit of which the page is the same: the one listed, or the branch's head where
+    /// the page met nothing staged. `None` if it may be none's.
+    pub async fn list_objects_at(
+        &self,
+        repository: &RepositoryId,
+        expr: &RefExpr,
+        request: &ListRequest,
+    ) -> Result<(Page<ListedObject>, Option<CommitId>), CatalogError> {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
         for _ in 0..READ_ATTEMPTS {
@@ -26,7 +37,7 @@ impl Catalog {
                 Target::Commit(commit) => {
                     let tree = commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
                     let walk = Working::new(None, Cursor::new(inner.nodes(&repository), tree));
-                    return Ok(page(walk, request).await?.0);
+                    return Ok((page(walk, request).await?.page, Some(commit.id)));
                 }
                 Target::Branch(state) => {
                     let read = async {
@@ -35,9 +46,11 @@ impl Catalog {
                     };
                     // Paths were decided below the layers: they count only if the layers still stand.
                     let read = read.await;
-                    if let Some((page, stepped_over)) = inner.of_layers(&state, read).await? {
-                        inner.tidy.stepped_over(&repository, expr.base(), &state, stepped_over);
-                        return Ok(page);
+                    if let Some(read) = inner.of_layers(&state, read).await? {
+                        inner.tidy.stepped_over(&repository, expr.base(), &state, read.stepped_over);
+                        // A folded branch does not tell what was staged before it was folded.
+                        let of_head = !read.met_staged && state.over().is_none();
+                        return Ok((read.page, of_head.then_some(state.head)));
                     }
                 }
             }
@@ -79,9 +92,18 @@ fn text(path: Vec<u8>) -> Result<String, CatalogError> {
     String::from_utf8(path).map_err(|_| CatalogError::Damaged { what: "object path" })
 }
 
-/// A page, and how many deleted paths it stepped over.
-async fn page(mut walk: Working, request: &ListRequest) -> Result<(Page<ListedObject>, u64), CatalogError> {
-    let mut stepped_over = 0;
+/// What came of walking through a page.
+struct Walked {
+    page: Page<ListedObject>,
+    /// Deleted paths.
+    stepped_over: u64,
+    /// Whether the layers said something of a path on the way. What lies in a folded prefix is not looked at: its first
+    /// path alone puts it on the page.
+    met_staged: bool,
+}
+
+async fn page(mut walk: Working, request: &ListRequest) -> Result<Walked, CatalogError> {
+    let (mut stepped_over, mut met_staged) = (0, false);
     let folding = Folding { prefix: &request.prefix, delimiter: &request.delimiter };
     let mut items = Vec::with_capacity((request.amount + 1).min(1001));
     if let Some(start) = folding.start(&request.after) {
@@ -92,6 +114,7 @@ async fn page(mut walk: Working, request: &ListRequest) -> Result<(Page<ListedOb
             if !folding.covers(&item.path) {
                 break;
             }
+            met_staged |= item.staged.is_some();
             let Some(entry) = item.entry().cloned() else {
                 stepped_over += 1;
                 continue;
@@ -111,5 +134,5 @@ async fn page(mut walk: Working, request: &ListRequest) -> Result<(Page<ListedOb
     let page = page_of(items, request.amount, |item| match item {
         ListedObject::Object { path, .. } | ListedObject::Prefix(path) => path.clone(),
     });
-    Ok((page, stepped_over))
+    Ok(Walked { page, stepped_over, met_staged })
 }

@@ -98,8 +98,7 @@ impl Catalog {
             None if request.parent_number == 0 => None,
             None => return Err(no_such_parent(request.parent_number)),
         };
-        let queue = inner.head_queue(&repository, branch);
-        let _turn = queue.lock().await;
+        let _turn = inner.turn(&repository, branch).await;
         let context = format!("update branch {branch}");
         for _ in 0..MOVE_ATTEMPTS {
             if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
@@ -176,8 +175,7 @@ impl Catalog {
             },
             (_, Some(number)) => return Err(no_such_parent(number)),
         };
-        let queue = inner.head_queue(&repository, branch);
-        let _turn = queue.lock().await;
+        let _turn = inner.turn(&repository, branch).await;
         let context = format!("update branch {branch}");
         for _ in 0..MOVE_ATTEMPTS {
             if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
@@ -245,8 +243,7 @@ impl Inner {
         let source_commit = self.resolve(repository, source).await?;
         Self::check_writable(repository, request.force)?;
         let mut resolutions = self.resolutions(repository, request).await?;
-        let queue = self.head_queue(repository, destination);
-        let _turn = queue.lock().await;
+        let _turn = self.turn(repository, destination).await;
         for _ in 0..MOVE_ATTEMPTS {
             if let Some(outcome) = again().await? {
                 return Ok(outcome);

@@ -11,7 +11,7 @@ use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Version};
 
 use crate::catalog::Inner;
 use crate::sweep::OUTCOME_LIFE_MILLIS;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{
     Catalog, CatalogError, EntryDraft, ErrorKind, Precondition, Repository, StoredBody, Upload, UploadPart,
     UploadTarget, UploadsRequest, keys, wire,
@@ -150,7 +150,7 @@ impl Catalog {
             headers: draft.headers,
             options,
             branch_incarnation: ticket.branch_incarnation.as_bytes().to_vec(),
-            namespace: repository.storage_namespace.clone(),
+            namespace: repository.storage_namespace.encode(),
             ..wire::UploadRow::default()
         };
         let found = Found { repository, row, version: Version(0) };
@@ -230,7 +230,7 @@ impl Catalog {
         match inner.kv.transact(transaction).await? {
             Outcome::Done(_) => Ok(part(number, &row)),
             Outcome::Refused(_) => Err(not_found(&target.id)),
-            Outcome::Unknown => Err(busy("upload part: its outcome is unknown")),
+            Outcome::Unknown => Err(outcome_unknown("upload part")),
         }
     }
 

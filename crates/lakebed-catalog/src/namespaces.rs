@@ -6,14 +6,14 @@
 //! may name addresses in it. Whoever comes to depend on a namespace rewrites its claim in the same transaction, so that
 //! giving it up, which is on the claim's version, happens before (and they are refused) or after (and sees them).
 
-use lakebed_blocks::{BlockAddress, BlockError, PutOptions};
-use lakebed_core::{Incarnation, ObjectName};
+use lakebed_blocks::{BlockAddress, BlockError, Namespace, PutOptions, StoreId, StoreInfo};
+use lakebed_core::{Incarnation, ObjectName, RepositoryId};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Version};
 
 use crate::catalog::Inner;
 use crate::publish::MOVE_ATTEMPTS;
 use crate::sweep::after;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{CatalogError, ErrorKind, Repository, keys, wire};
 
 /// Says whose namespace it is: the repository's incarnation, written once, conditionally, never removed.
@@ -78,9 +78,23 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Inner {
-    /// A namespace must be `scheme://bucket…` of this store; a trailing slash is insignificant.
-    pub(crate) fn check_namespace(&self, namespace: &str) -> Result<String, CatalogError> {
-        let scheme = self.blocks.info().scheme;
+    /// What the store of a repository is and can do.
+    pub(crate) fn store_of(&self, repository: &Repository) -> Result<StoreInfo, CatalogError> {
+        let store = repository.storage_namespace.store();
+        self.blocks.info_of(store).ok_or_else(|| not_here(&repository.id, store))
+    }
+
+    /// The name under which the register has a namespace.
+    pub(crate) fn registered(&self, namespace: &Namespace) -> Result<String, CatalogError> {
+        let store = self.blocks.registered(namespace.store());
+        let store = store.ok_or_else(|| unknown_store(namespace.store().as_str()))?;
+        Ok(Namespace::new(store, namespace.as_str()).encode())
+    }
+
+    /// A namespace must be `scheme://bucket…` of its store; a trailing slash is insignificant.
+    pub(crate) fn check_namespace(&self, namespace: &str, store: &str) -> Result<Namespace, CatalogError> {
+        let store: StoreId = store.parse().map_err(|_| unknown_store(store))?;
+        let scheme = self.blocks.info_of(&store).ok_or_else(|| unknown_store(store.as_str()))?.scheme;
         let refused = |why: &str| {
             Err(CatalogError::refused(
                 ErrorKind::NamespaceRefused,
@@ -98,18 +112,19 @@ impl Inner {
         if rest.len() > MOST_BYTES {
             return refused(&format!("it has more than {MOST_BYTES} bytes"));
         }
-        Ok(format!("{scheme}://{rest}"))
+        Ok(Namespace::new(store, format!("{scheme}://{rest}")))
     }
 
     /// Takes a namespace for good: the claim in the engine, then the marker in the store. A claim of ours without a
     /// repository may be taken up again only by its own incarnation, so a crash in between leaves the namespace used.
-    pub(crate) async fn claim(&self, namespace: &str, owner: &Incarnation) -> Result<(), CatalogError> {
+    pub(crate) async fn claim(&self, namespace: &Namespace, owner: &Incarnation) -> Result<(), CatalogError> {
         let in_use = || {
             CatalogError::refused(
                 ErrorKind::NamespaceRefused,
                 format!(
-                    "failed to create repository: found objects in the storage ({namespace}) key({MARKER}): storage \
-                     namespace already in use"
+                    "failed to create repository: found objects in the storage ({}) key({MARKER}): storage \
+                     namespace already in use",
+                    namespace.as_str()
                 ),
             )
         };
@@ -118,13 +133,13 @@ impl Inner {
             Err(BlockError::NotFound(_)) => {}
             Err(error) => return Err(unusable(namespace, &error)),
         }
-        let key = keys::namespace_claim(namespace);
+        let key = keys::namespace_claim(&self.registered(namespace)?);
         let row = Claim { owner: *owner, given_up: false }.encode();
-        let claim = Transaction::new().check(key.clone(), Check::Absent).put(key, row);
+        let claim = Transaction::new().check(key.clone(), Check::Absent).put(key.clone(), row);
         match self.kv.transact(claim).await? {
             Outcome::Done(_) => {}
             Outcome::Refused(_) => return Err(in_use()),
-            Outcome::Unknown => return Err(busy("create repository: its outcome is unknown")),
+            Outcome::Unknown => return Err(outcome_unknown("create repository")),
         }
         let marker = BlockAddress::in_namespace(namespace, MARKER);
         let options = PutOptions { if_absent: true, ..PutOptions::default() };
@@ -133,15 +148,17 @@ impl Inner {
             Err(BlockError::Exists(_)) => Err(in_use()),
             Err(error) => {
                 // The store never held our marker: the namespace must stay usable once the cause is gone.
-                let release = Transaction::new().delete(keys::namespace_claim(namespace));
+                let release = Transaction::new().delete(key);
                 self.kv.transact(release).await?;
                 Err(unusable(namespace, &error))
             }
         }
     }
 
-    async fn find_claim(&self, namespace: &str) -> Result<Option<(Claim, Version)>, CatalogError> {
-        let Some(row) = self.kv.get(&keys::namespace_claim(namespace)).await? else { return Ok(None) };
+    async fn find_claim(&self, namespace: &Namespace) -> Result<Option<(Claim, Version)>, CatalogError> {
+        let Some(row) = self.kv.get(&keys::namespace_claim(&self.registered(namespace)?)).await? else {
+            return Ok(None);
+        };
         let claim = Claim::decode(&row.value).ok_or(CatalogError::Damaged { what: "namespace claim" })?;
         Ok(Some((claim, row.version)))
     }
@@ -150,19 +167,20 @@ impl Inner {
     pub(crate) async fn depend(
         &self,
         transaction: Transaction,
-        namespace: &str,
+        namespace: &Namespace,
     ) -> Result<Transaction, CatalogError> {
         match self.find_claim(namespace).await? {
             None => Ok(transaction),
             Some((claim, version)) if !claim.given_up => {
-                let key = keys::namespace_claim(namespace);
+                let key = keys::namespace_claim(&self.registered(namespace)?);
                 Ok(transaction.check(key.clone(), Check::Version(version)).put(key, claim.encode()))
             }
             Some(_) => Err(CatalogError::refused(
                 ErrorKind::NamespaceRefused,
                 format!(
-                    "storage namespace '{namespace}': its repository was deleted together with its data, and a \
-                     namespace is never given out twice: choose another: storage namespace already in use"
+                    "storage namespace '{}': its repository was deleted together with its data, and a \
+                     namespace is never given out twice: choose another: storage namespace already in use",
+                    namespace.as_str()
                 ),
             )),
         }
@@ -177,10 +195,11 @@ impl Inner {
         };
         let own = &repository.storage_namespace;
         let known = (repository.birth, namespace.to_owned());
-        if namespace == own || self.mentions.get(&known).is_some() {
+        if namespace == own.as_str() || self.mentions.get(&known).is_some() {
             return Ok(());
         }
-        let mention = keys::namespace_mention(namespace, own);
+        let namespace = &Namespace::new(own.store().clone(), namespace);
+        let mention = keys::namespace_mention(&self.registered(namespace)?, &self.registered(own)?);
         for _ in 0..MOVE_ATTEMPTS {
             let transaction = Transaction::new().put(mention.clone(), "");
             let transaction = match self.depend(transaction, namespace).await {
@@ -202,7 +221,7 @@ impl Inner {
                 return Ok(());
             }
         }
-        Err(busy(&format!("naming an address of '{namespace}'")))
+        Err(busy(&format!("naming an address of '{}'", namespace.as_str())))
     }
 
     /// Makes a transaction that deletes `repository` one that gives up its namespace, so that its bytes may go.
@@ -215,8 +234,9 @@ impl Inner {
         let namespace = &repository.storage_namespace;
         let refused = |why: String| {
             let message = format!(
-                "the data of repository '{}' in '{namespace}' cannot be deleted: {why}",
-                repository.id
+                "the data of repository '{}' in '{}' cannot be deleted: {why}",
+                repository.id,
+                namespace.as_str()
             );
             Err(CatalogError::refused(ErrorKind::Conflict, message))
         };
@@ -235,23 +255,24 @@ impl Inner {
                 "repository '{other}' shares the namespace or names objects in it: delete that first, or keep the data"
             ));
         }
-        let key = keys::namespace_claim(namespace);
+        let registered = self.registered(namespace)?;
+        let key = keys::namespace_claim(&registered);
         let freeing = wire::FreeingRow { given_up_ms: self.clock.now().millis(), passed: false };
         Ok(transaction
             .check(key.clone(), Check::Version(version))
             .put(key, Claim { given_up: true, ..claim }.encode())
-            .put(keys::freeing(namespace), wire::encode(&freeing)))
+            .put(keys::freeing(&registered), wire::encode(&freeing)))
     }
 
     /// Whether a namespace was given up here and is marked as ours.
-    pub(crate) async fn may_free(&self, namespace: &str) -> Result<bool, CatalogError> {
+    pub(crate) async fn may_free(&self, namespace: &Namespace) -> Result<bool, CatalogError> {
         match self.find_claim(namespace).await? {
             Some((claim, _)) if claim.given_up => self.holds_marker(namespace, &claim).await,
             _ => Ok(false),
         }
     }
 
-    async fn holds_marker(&self, namespace: &str, claim: &Claim) -> Result<bool, CatalogError> {
+    async fn holds_marker(&self, namespace: &Namespace, claim: &Claim) -> Result<bool, CatalogError> {
         let marker = BlockAddress::in_namespace(namespace, MARKER);
         match self.blocks.get_bytes(&marker, MARKER_BYTES).await {
             Ok(marker) => Ok(*marker == *claim.owner.to_string().as_bytes()),
@@ -262,7 +283,7 @@ impl Inner {
 
     /// Another living repository that shares the namespace of this one, or mentions it.
     async fn dependent(&self, repository: &Repository) -> Result<Option<String>, CatalogError> {
-        let namespace = &repository.storage_namespace;
+        let namespace = self.registered(&repository.storage_namespace)?;
         let mut range = KeyRange::prefix(&keys::repositories(""));
         loop {
             let rows = self.kv.scan(&range, PAGE).await?;
@@ -273,10 +294,12 @@ impl Inner {
                     continue;
                 }
                 let other: wire::RepositoryRow = wire::decode(&row.value, "repository")?;
-                if other.storage_namespace == *namespace {
+                // One in a store that is not here shares nothing and names nothing here.
+                let Ok(theirs) = self.registered(&other.namespace()?) else { continue };
+                if theirs == namespace {
                     return Ok(Some(name.to_owned()));
                 }
-                others.push((name.to_owned(), keys::namespace_mention(namespace, &other.storage_namespace)));
+                others.push((name.to_owned(), keys::namespace_mention(&namespace, &theirs)));
             }
             let mentions: Vec<_> = others.iter().map(|(_, key)| key.clone()).collect();
             let found = self.kv.get_many(&mentions).await?;
@@ -291,10 +314,30 @@ impl Inner {
     }
 }
 
-fn unusable(namespace: &str, error: &BlockError) -> CatalogError {
+/// The store of a repository is one of another server's, or was taken out of the configuration since this one started.
+pub(crate) fn not_here(id: &RepositoryId, store: &StoreId) -> CatalogError {
+    let why = if store.is_empty() {
+        "it names no store, and no store of this server's is backward_compatible".to_owned()
+    } else {
+        format!("its store '{store}' is not configured on this server")
+    };
+    CatalogError::refused(ErrorKind::StoreFailed, format!("repository '{id}' cannot be used: {why}"))
+}
+
+fn unknown_store(id: &str) -> CatalogError {
+    let why = if id.is_empty() {
+        "name one of the stores in GET /config, for none of them serves repositories without a storage id"
+            .to_owned()
+    } else {
+        format!("'{id}' is none of the stores in GET /config")
+    };
+    CatalogError::refused(ErrorKind::Invalid, format!("storage id: {why}: invalid value: validation error"))
+}
+
+fn unusable(namespace: &Namespace, error: &BlockError) -> CatalogError {
     CatalogError::refused(
         ErrorKind::NamespaceRefused,
-        format!("storage namespace '{namespace}' cannot be used: {error}"),
+        format!("storage namespace '{}' cannot be used: {error}", namespace.as_str()),
     )
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lakebed_blocks::{BlockAddress, BlockError, BlockStore, PutOptions};
+use lakebed_blocks::{BlockAddress, BlockError, BlockStore, Namespace, PutOptions};
 use lakebed_core::NodeId;
 use lakebed_tree::{Node, NodeStore, TreeError};
 use quick_cache::Weighter;
@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::EntryView;
+use crate::{CacheFigures, EntryView};
 
 /// The most bytes a stored node may have; the tree's own bound is on the decompressed form.
 pub(crate) const MAX_STORED_NODE: usize = 1 << 20;
@@ -46,6 +46,17 @@ impl NodeCache {
         let nodes = usize::try_from(bytes / (80 << 10)).unwrap_or(usize::MAX).max(16);
         Self(Cache::with_weighter(nodes, bytes, ByMemory))
     }
+
+    /// How it is used.
+    pub(crate) fn figures(&self) -> CacheFigures {
+        CacheFigures {
+            tier: "nodes",
+            hits: self.0.hits(),
+            misses: self.0.misses(),
+            bytes: Some(self.0.weight()),
+            entries: self.0.len() as u64,
+        }
+    }
 }
 
 /// The nodes of one repository, as one operation sees them. Saves run in the background until
@@ -54,14 +65,14 @@ pub(crate) struct Nodes {
     blocks: Arc<dyn BlockStore>,
     cache: Arc<NodeCache>,
     /// `<namespace>/_lakebed/tree` or `<namespace>/_lakebed/layer/<L>`.
-    base: String,
+    base: Namespace,
     /// Where nodes are looked for that are not there.
-    beneath: Option<String>,
+    beneath: Option<Namespace>,
     uploads: Mutex<JoinSet<Result<(), BlockError>>>,
 }
 
 impl Nodes {
-    pub(crate) fn new(blocks: Arc<dyn BlockStore>, cache: Arc<NodeCache>, base: String) -> Arc<Self> {
+    pub(crate) fn new(blocks: Arc<dyn BlockStore>, cache: Arc<NodeCache>, base: Namespace) -> Arc<Self> {
         Arc::new(Self { blocks, cache, base, beneath: None, uploads: Mutex::default() })
     }
 
@@ -69,8 +80,8 @@ impl Nodes {
     pub(crate) fn over(
         blocks: Arc<dyn BlockStore>,
         cache: Arc<NodeCache>,
-        base: String,
-        beneath: String,
+        base: Namespace,
+        beneath: Namespace,
     ) -> Arc<Self> {
         Arc::new(Self { blocks, cache, base, beneath: Some(beneath), uploads: Mutex::default() })
     }
@@ -84,12 +95,12 @@ impl Nodes {
         }
     }
 
-    fn address(base: &str, id: &NodeId) -> BlockAddress {
+    fn address(base: &Namespace, id: &NodeId) -> BlockAddress {
         let hex = id.to_hex();
-        BlockAddress::new(format!("{base}/{}/{hex}", &hex[..2]))
+        BlockAddress::in_namespace(base, &format!("{}/{hex}", &hex[..2]))
     }
 
-    async fn stored(&self, base: &str, id: &NodeId) -> Result<Option<Bytes>, TreeError> {
+    async fn stored(&self, base: &Namespace, id: &NodeId) -> Result<Option<Bytes>, TreeError> {
         match self.blocks.get_bytes(&Self::address(base, id), MAX_STORED_NODE).await {
             Ok(stored) => Ok(Some(stored)),
             Err(BlockError::NotFound(_)) => Ok(None),

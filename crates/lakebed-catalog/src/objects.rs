@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use lakebed_blocks::{BlockAddress, ByteRange, ByteStream, PutOptions};
-use lakebed_core::{BranchId, ObjectName, ObjectPath, RefExpr, RepositoryId, Timestamp};
+use lakebed_blocks::{BlockAddress, ByteRange, ByteStream, Namespace, PutOptions};
+use lakebed_core::{BranchId, CommitId, ObjectName, ObjectPath, RefExpr, RepositoryId, Timestamp};
 use parking_lot::Mutex;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -52,12 +52,13 @@ impl Inner {
         format!("data/{name}/{}", ObjectName::ascending(now, &*self.entropy))
     }
 
-    fn sign_address(&self, address: &str) -> String {
+    /// Signs an address together with the store it is in.
+    fn sign_address(&self, namespace: &Namespace, address: &str) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.signing_key) else {
             // HMAC takes keys of any length; an empty signature verifies nowhere.
             return String::new();
         };
-        mac.update(address.as_bytes());
+        mac.update(Namespace::new(namespace.store().clone(), address).encode().as_bytes());
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
     }
 
@@ -73,11 +74,13 @@ impl Inner {
         };
         let (unsigned, signature) =
             address.rsplit_once(',').ok_or_else(|| refused("it carries no signature"))?;
-        let right = self.sign_address(unsigned);
+        let right = self.sign_address(&repository.storage_namespace, unsigned);
         if right.is_empty() || !bool::from(right.as_bytes().ct_eq(signature.as_bytes())) {
             return Err(refused("its signature is wrong"));
         }
-        let relative = relative(&repository.storage_namespace, unsigned)
+        let relative = repository
+            .storage_namespace
+            .key_in(unsigned)
             .ok_or_else(|| refused("it belongs to another repository"))?;
         let name = unsigned.rsplit('/').next().and_then(|name| name.parse::<ObjectName>().ok());
         let age = name.map_or(i64::MAX, |name| self.clock.now().secs() - name.ascending_secs());
@@ -93,22 +96,22 @@ impl Inner {
         repository: &Repository,
         address: &str,
     ) -> Result<String, CatalogError> {
-        if relative(&repository.storage_namespace, address).is_some() {
+        if repository.storage_namespace.key_in(address).is_some() {
             return self.verify_issued(repository, address);
         }
-        self.check_scheme(address)?;
+        self.check_scheme(repository, address)?;
         self.mention(repository, address).await?;
         Ok(address.to_owned())
     }
 
-    fn check_scheme(&self, address: &str) -> Result<(), CatalogError> {
-        let scheme = self.blocks.info().scheme;
+    fn check_scheme(&self, repository: &Repository, address: &str) -> Result<(), CatalogError> {
+        let scheme = self.store_of(repository)?.scheme;
         let rest = address.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
         if rest.is_none_or(str::is_empty) {
             return Err(CatalogError::refused(
                 ErrorKind::Invalid,
                 format!(
-                    "physical address '{address}': this server's store takes {scheme}://... addresses: \
+                    "physical address '{address}': the repository's store takes {scheme}://... addresses: \
                      validation error"
                 ),
             ));
@@ -167,11 +170,6 @@ impl Inner {
     }
 }
 
-/// An address relative to a namespace, if it lies inside.
-fn relative<'a>(namespace: &str, address: &'a str) -> Option<&'a str> {
-    address.strip_prefix(namespace)?.strip_prefix('/')
-}
-
 impl Catalog {
     /// The entry of an object, in a branch's working state or a commit.
     pub async fn stat(
@@ -190,21 +188,35 @@ impl Catalog {
         expr: &RefExpr,
         path: &ObjectPath,
     ) -> Result<(Arc<Repository>, EntryBytes), CatalogError> {
+        let (repository, entry, _) = self.locate_at(repository, expr, path).await?;
+        Ok((repository, entry))
+    }
+
+    /// [`Catalog::locate`], with a commit that has this entry at this path: the one read, or the branch's head where
+    /// nothing is staged for the path. `None` of an uncommitted entry, which no commit has yet.
+    pub async fn locate_at(
+        &self,
+        repository: &RepositoryId,
+        expr: &RefExpr,
+        path: &ObjectPath,
+    ) -> Result<(Arc<Repository>, EntryBytes, Option<CommitId>), CatalogError> {
         let inner = &self.inner;
         let (repository, _) = inner.repository(repository).await?;
-        let entry = match inner.target(&repository, expr).await? {
-            Target::Branch(state) => inner.working_entry_of(&repository, expr.base(), path, state).await?,
+        let (entry, at) = match inner.target(&repository, expr).await? {
+            Target::Branch(state) => inner.working_entry_at(&repository, expr.base(), path, state).await?,
             Target::Commit(commit) => match &commit.tree {
-                Some(tree) => lakebed_tree::lookup(&*inner.nodes(&repository), tree, path.as_bytes())
-                    .await?
-                    .map(EntryBytes::from_bytes),
-                None => None,
+                Some(tree) => {
+                    let found =
+                        lakebed_tree::lookup(&*inner.nodes(&repository), tree, path.as_bytes()).await?;
+                    (found.map(EntryBytes::from_bytes), Some(commit.id))
+                }
+                None => (None, None),
             },
         };
         let entry = entry.ok_or_else(|| {
             CatalogError::refused(ErrorKind::ObjectNotFound, format!("object '{path}' of '{expr}' not found"))
         })?;
-        Ok((repository, entry))
+        Ok((repository, entry, at))
     }
 
     /// The bytes at an entry's full address. [`ErrorKind::ObjectGone`] if the store has none.
@@ -222,7 +234,7 @@ impl Catalog {
     pub async fn verify(&self, repository: &Repository, entry: &EntryView<'_>) -> Result<(), CatalogError> {
         let address = entry.full_address(&repository.storage_namespace);
         let now = self.inner.blocks.head(&address).await?;
-        let own = relative(&repository.storage_namespace, address.as_str()).is_some();
+        let own = repository.storage_namespace.key_of(&address).is_some();
         let same_tag = tag_of(&now) == entry.checksum;
         // What a client linked may have a digest of its own for a checksum; with a dash in it, it is a store's tag.
         let same_time = now.mtime_secs == entry.mtime_secs && !entry.checksum.contains('-');
@@ -305,7 +317,7 @@ impl Catalog {
     pub async fn issue_address(&self, repository: &RepositoryId) -> Result<String, CatalogError> {
         let repository = self.repository(repository).await?;
         let address = BlockAddress::in_namespace(&repository.storage_namespace, &self.inner.fresh_address());
-        Ok(format!("{address},{}", self.inner.sign_address(address.as_str())))
+        Ok(format!("{address},{}", self.inner.sign_address(&repository.storage_namespace, address.as_str())))
     }
 
     /// The address behind one issued to a client; signature and age are verified.
@@ -326,10 +338,10 @@ impl Catalog {
         address: &str,
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
-        self.inner.check_scheme(address)?;
         let repository = self.repository(&ticket.repository).await?;
+        self.inner.check_scheme(&repository, address)?;
         self.inner.mention(&repository, address).await?;
-        let kept = relative(&repository.storage_namespace, address).unwrap_or(address).to_owned();
+        let kept = repository.storage_namespace.key_in(address).unwrap_or(address).to_owned();
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lakebed_blocks::{BlockAddress, PutOptions};
+use lakebed_blocks::{BlockAddress, Namespace, PutOptions};
 use lakebed_core::{BranchId, CommitId, Incarnation, LayerId};
 use lakebed_kv::{Check, Outcome, Transaction};
 
 use crate::branch_state::{BranchState, Content, Mask, Sealed};
 use crate::catalog::Inner;
 use crate::staging::Along;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
 /// How often a head-moving operation computes again because something else moved the branch.
@@ -313,18 +313,18 @@ impl Inner {
                 return Ok(false);
             }
         }
-        Err(busy("publish: its outcome is unknown"))
+        Err(outcome_unknown("publish"))
     }
 }
 
 /// The `dead` rows of layers that leave. A layer's tree is found again by the namespace its row remembers.
 pub(crate) fn dead_rows<'a>(
-    namespace: &'a str,
+    namespace: &'a Namespace,
     layers: &'a [Sealed],
 ) -> impl Iterator<Item = (Bytes, Bytes)> + use<'a> {
     layers.iter().filter_map(move |layer| match layer.content {
         Content::Rows => Some((keys::dead_layer(&layer.id), Bytes::new())),
-        Content::Tree(_) => Some((keys::dead_layer(&layer.id), Bytes::copy_from_slice(namespace.as_bytes()))),
+        Content::Tree(_) => Some((keys::dead_layer(&layer.id), namespace.encode().into())),
         Content::Mask(_) => None,
     })
 }

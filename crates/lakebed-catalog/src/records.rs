@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lakebed_blocks::Namespace;
 use lakebed_core::{
     BranchId, CommitId, Incarnation, NodeId, ObjectName, ObjectPath, RepositoryId, TagId, Timestamp,
 };
@@ -19,8 +20,8 @@ pub struct Repository {
     pub birth: Incarnation,
     /// The incarnation that a running restore writes.
     pub restoring: Option<Incarnation>,
-    /// Where its bytes are, without a trailing slash.
-    pub storage_namespace: String,
+    /// Where its bytes are.
+    pub storage_namespace: Namespace,
     /// Its default branch.
     pub default_branch: String,
     /// When it was made.

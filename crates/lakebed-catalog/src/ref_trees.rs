@@ -66,7 +66,7 @@ pub(crate) struct RefNodes(Arc<Nodes>);
 impl RefNodes {
     /// The nodes under a directory of a repository's namespace.
     pub(crate) fn new(inner: &Inner, repository: &Repository, directory: &str) -> Arc<Self> {
-        let base = format!("{}/{directory}", repository.storage_namespace);
+        let base = repository.storage_namespace.below(directory);
         Arc::new(Self(Nodes::new(inner.blocks.clone(), inner.nodes.clone(), base)))
     }
 }
@@ -277,7 +277,7 @@ impl RefTree {
         let header = cursor.value().filter(|_| cursor.key() == Some(HEADER));
         let header = header.ok_or_else(|| refused("it was not written by a dump"))?;
         let header: wire::RefTreeHeader =
-            wire::decode(&header, "dump").map_err(|_| refused("it was not written by a dump"))?;
+            wire::decode_numbered(&header, "dump").map_err(|_| refused("it was not written by a dump"))?;
         if header.format != FORMAT {
             return Err(refused(&format!("its format is {}, this server reads {FORMAT}", header.format)));
         }

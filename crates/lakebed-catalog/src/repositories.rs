@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lakebed_blocks::StoreId;
 use lakebed_core::{BranchId, Incarnation, RepositoryId};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 
 use crate::branch_state::{BranchLife, BranchState};
 use crate::catalog::Inner;
 use crate::publish::MOVE_ATTEMPTS;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{Catalog, CatalogError, ErrorKind, NewRepository, Page, PageRequest, Repository, keys, wire};
 
 impl Catalog {
@@ -25,7 +26,7 @@ impl Catalog {
         if inner.kv.get(&key).await?.is_some() {
             return Err(taken(&new.id));
         }
-        let namespace = inner.check_namespace(&new.storage_namespace)?;
+        let namespace = inner.check_namespace(&new.storage_namespace, &new.storage_id)?;
         let incarnation = Incarnation::random(&*inner.entropy);
         // A bare repository is restored into, a read-only one looks at another's objects: both may share.
         let owns = !new.bare && !new.read_only;
@@ -70,7 +71,7 @@ impl Catalog {
                 Outcome::Refused(_) => continue,
                 Outcome::Unknown => match inner.repository(&new.id).await {
                     Ok((found, _)) if found.incarnation == incarnation => Ok(repository),
-                    _ => Err(busy(&format!("create repository '{}': its outcome is unknown", new.id))),
+                    _ => Err(outcome_unknown(&format!("create repository '{}'", new.id))),
                 },
             };
         }
@@ -124,6 +125,31 @@ impl Catalog {
         Ok(page_of(items, page.amount, |repository| repository.id.to_string()))
     }
 
+    /// Repositories whose store this server does not have, at most `most`, with the store they name.
+    pub async fn repositories_without_store(
+        &self,
+        most: usize,
+    ) -> Result<Vec<(RepositoryId, StoreId)>, CatalogError> {
+        let mut found = Vec::new();
+        let mut page = PageRequest { amount: 1000, ..PageRequest::default() };
+        loop {
+            let repositories = self.list_repositories(&page, "").await?;
+            for repository in repositories.items {
+                let store = repository.storage_namespace.store();
+                if self.inner.blocks.info_of(store).is_none() {
+                    found.push((repository.id, store.clone()));
+                }
+                if found.len() == most {
+                    return Ok(found);
+                }
+            }
+            if !repositories.has_more {
+                return Ok(found);
+            }
+            page.after = repositories.next_offset;
+        }
+    }
+
     /// Removes all metadata; the name is free at once, the bytes stay.
     pub async fn delete_repository(&self, id: &RepositoryId, force: bool) -> Result<(), CatalogError> {
         self.delete_repository_as(id, force, false).await
@@ -161,7 +187,7 @@ impl Catalog {
             let key = keys::repository(id);
             let transaction = Transaction::new().check(key.clone(), Check::Version(version)).delete(key);
             let mut transaction = repository.lives().fold(transaction, |transaction, life| {
-                transaction.put(keys::dead_repository(&life), repository.storage_namespace.clone())
+                transaction.put(keys::dead_repository(&life), repository.storage_namespace.encode())
             });
             // Nothing of a restore lands after its gate is gone.
             if let Some(restoring) = repository.restoring {

@@ -37,6 +37,8 @@ pub struct NewRepository {
     pub id: RepositoryId,
     /// `scheme://bucket/prefix`; a trailing slash is insignificant.
     pub storage_namespace: String,
+    /// The store it is in, of several; empty: the one for repositories that name none.
+    pub storage_id: String,
     /// Its default branch; `main` when `None`.
     pub default_branch: Option<String>,
     /// No root commit, no branch.

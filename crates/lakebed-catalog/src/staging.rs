@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lakebed_core::{BranchId, Incarnation, ObjectPath, RepositoryId};
+use lakebed_core::{BranchId, CommitId, Incarnation, ObjectPath, RepositoryId};
 use lakebed_kv::{Check, Outcome, Transaction, Write};
 
 use crate::branch_state::BranchState;
@@ -12,7 +12,7 @@ use crate::catalog::Inner;
 use crate::entry::EntryView;
 use crate::layers::{row_value, row_write};
 use crate::requests::Raw;
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{CatalogError, EntryBytes, ErrorKind, Precondition, Repository, keys, settings};
 
 /// How often a write is tried again because the branch was sealed or changed between its read and its transaction.
@@ -99,7 +99,8 @@ impl Inner {
             let row = keys::row(&state.current, path.as_bytes());
             let mut transaction = Transaction::new();
             let change = if read_modify || *precondition != Precondition::None {
-                let Some((entry, version)) = self.working_entry(&repository, &state, path.as_bytes()).await?
+                let Some((entry, version, _)) =
+                    self.working_entry(&repository, &state, path.as_bytes()).await?
                 else {
                     continue;
                 };
@@ -154,7 +155,7 @@ impl Inner {
         if found.is_some_and(|row| row_write(&row.value) == Some(write)) {
             return Ok(());
         }
-        Err(busy(&format!("write '{path}': its outcome is unknown")))
+        Err(outcome_unknown(&format!("write '{path}'")))
     }
 
     /// Stages tombstones for many paths in one transaction, without looking anything up.
@@ -201,11 +202,23 @@ impl Inner {
         repository: &Repository,
         branch: &str,
         path: &ObjectPath,
-        mut state: Arc<BranchState>,
+        state: Arc<BranchState>,
     ) -> Result<Option<EntryBytes>, CatalogError> {
+        Ok(self.working_entry_at(repository, branch, path, state).await?.0)
+    }
+
+    /// [`Inner::working_entry_of`], and the head it is the same at; `None` of what is staged.
+    pub(crate) async fn working_entry_at(
+        &self,
+        repository: &Repository,
+        branch: &str,
+        path: &ObjectPath,
+        mut state: Arc<BranchState>,
+    ) -> Result<(Option<EntryBytes>, Option<CommitId>), CatalogError> {
         for _ in 0..crate::working::READ_ATTEMPTS {
-            if let Some((entry, _)) = self.working_entry(repository, &state, path.as_bytes()).await? {
-                return Ok(entry.map(EntryBytes::from_bytes));
+            let found = self.working_entry(repository, &state, path.as_bytes()).await?;
+            if let Some((entry, _, of_head)) = found {
+                return Ok((entry.map(EntryBytes::from_bytes), of_head.then_some(state.head)));
             }
             let Some(again) = self.find_branch(repository, branch).await? else {
                 return Err(CatalogError::refused(

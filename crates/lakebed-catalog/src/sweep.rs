@@ -1,7 +1,7 @@
 //! The sweeper: takes what committed, reset and deleted layers left behind (`protocol.md`, Who recovers what).
 //!
 //! Everything it removes was made unreachable by a transaction before; it may stop anywhere and be begun again. A
-//! layer's descriptor goes before its rows, so a reader that used the layer notices.
+//! layer's descriptor goes with its rows or before them, so a reader that missed rows notices.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,25 +9,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lakebed_blocks::{BlockAddress, BlockInfo};
+use lakebed_blocks::{BlockAddress, BlockInfo, Namespace};
 use lakebed_core::{Incarnation, LayerId};
-use lakebed_kv::{KeyRange, Outcome, Transaction};
+use lakebed_kv::{KeyRange, Outcome, Row, Transaction};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::catalog::Inner;
 use crate::publish::{MOVE_ATTEMPTS, dead_rows};
-use crate::working::busy;
+use crate::working::outcome_unknown;
 use crate::{Catalog, CatalogError, keys, wire};
 
-/// Rows removed by one transaction.
-const BATCH: usize = 256;
+/// Rows read at once, and removed by one transaction.
+const BATCH: usize = 1024;
 
 /// Objects listed and deleted at once.
 const OBJECTS: usize = 1000;
 
 /// How long the outcome of a publish or of a completed upload is kept for whoever did not hear it.
 pub(crate) const OUTCOME_LIFE_MILLIS: i64 = 24 * 3600 * 1000;
+
+/// A round begins this long after it was called for, so that one round does what many commits leave behind.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// How often the sweeper looks without being called.
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -56,7 +59,7 @@ pub(crate) fn rounds(
             let called = called(&inner).clone();
             drop(inner);
             tokio::select! {
-                () = called.notified() => {}
+                () = called.notified() => tokio::time::sleep(GATHER).await,
                 () = tokio::time::sleep(interval) => {}
             }
         }
@@ -78,35 +81,67 @@ impl Inner {
         self.sweep_expired().await
     }
 
+    /// How many rows one transaction removes.
+    fn batch(&self) -> usize {
+        BATCH.min(self.kv.limits().max_items)
+    }
+
+    /// Small layers of rows go many at a time: descriptor, rows and the `dead` row that names them, in one transaction.
     async fn sweep_layers(&self) -> Result<(), CatalogError> {
+        let batch = self.batch();
         let mut range = KeyRange::prefix(&keys::dead_layers());
         loop {
-            let dead = self.kv.scan(&range, BATCH).await?;
+            let dead = self.kv.scan(&range, batch).await?;
+            let mut together = Transaction::new();
             for row in &dead {
-                if let Some(layer) = LayerId::from_slice(&row.key[1..]) {
-                    let gone = self.kv.transact(Transaction::new().delete(keys::layer(&layer))).await?;
-                    // If it is not sure that the descriptor is gone, a reader may still count on the rows: next time.
-                    if !matches!(gone, Outcome::Done(_)) {
-                        continue;
-                    }
-                    self.delete_range(KeyRange::prefix(&keys::row(&layer, b""))).await?;
-                    if !row.value.is_empty() {
-                        self.sweep_layer_tree(&row.value, &layer).await?;
-                    }
+                let Some(layer) = LayerId::from_slice(&row.key[1..]) else {
+                    together = together.delete(row.key.clone());
+                    continue;
+                };
+                let rows = self.kv.scan(&KeyRange::prefix(&keys::row(&layer, b"")), batch).await?;
+                if !row.value.is_empty() || rows.len() + 2 > batch {
+                    self.sweep_large_layer(&layer, row).await?;
+                    continue;
                 }
-                self.kv.transact(Transaction::new().delete(row.key.clone())).await?;
+                if together.writes.len() + rows.len() + 2 > batch {
+                    // What may not have happened is found again by its `dead` row.
+                    self.kv.transact(std::mem::take(&mut together)).await?;
+                }
+                together = together.delete(keys::layer(&layer)).delete(row.key.clone());
+                for row in rows {
+                    together = together.delete(row.key);
+                }
+            }
+            if !together.writes.is_empty() {
+                self.kv.transact(together).await?;
             }
             match dead.last() {
-                Some(last) if dead.len() == BATCH => range.start = after(&last.key),
+                Some(last) if dead.len() == batch => range.start = after(&last.key),
                 _ => return Ok(()),
             }
         }
     }
 
+    /// A layer that needs several steps: the descriptor goes first.
+    async fn sweep_large_layer(&self, layer: &LayerId, dead: &Row) -> Result<(), CatalogError> {
+        let gone = self.kv.transact(Transaction::new().delete(keys::layer(layer))).await?;
+        // If it is not sure that the descriptor is gone, a reader may still count on the rows: next time.
+        if !matches!(gone, Outcome::Done(_)) {
+            return Ok(());
+        }
+        self.delete_range(KeyRange::prefix(&keys::row(layer, b""))).await?;
+        if !dead.value.is_empty() {
+            self.sweep_layer_tree(&dead.value, layer).await?;
+        }
+        self.kv.transact(Transaction::new().delete(dead.key.clone())).await?;
+        Ok(())
+    }
+
     /// Deletes the nodes of a folded layer; `namespace` is what its `dead` row remembers.
     async fn sweep_layer_tree(&self, namespace: &[u8], layer: &LayerId) -> Result<(), CatalogError> {
         let Ok(namespace) = std::str::from_utf8(namespace) else { return Ok(()) };
-        let prefix = BlockAddress::in_namespace(namespace, &format!("_lakebed/layer/{layer}/"));
+        let namespace = Namespace::decode(namespace);
+        let prefix = BlockAddress::in_namespace(&namespace, &format!("_lakebed/layer/{layer}/"));
         self.delete_objects(&prefix, |_| true).await.map(drop)
     }
 
@@ -134,8 +169,10 @@ impl Inner {
 
     async fn sweep_expired(&self) -> Result<(), CatalogError> {
         let mut range = keys::expiries_before(self.clock.now().plus_millis(-OUTCOME_LIFE_MILLIS));
+        // Each takes two deletions.
+        let batch = self.batch() / 2;
         loop {
-            let rows = self.kv.scan(&range, BATCH).await?;
+            let rows = self.kv.scan(&range, batch).await?;
             let Some(last) = rows.last().map(|row| row.key.clone()) else { return Ok(()) };
             let mut transaction = Transaction::new();
             for row in &rows {
@@ -149,7 +186,7 @@ impl Inner {
                 transaction = transaction.delete(row.key.clone());
             }
             self.kv.transact(transaction).await?;
-            if rows.len() < BATCH {
+            if rows.len() < batch {
                 return Ok(());
             }
             range.start = after(&last);
@@ -160,7 +197,7 @@ impl Inner {
     async fn sweep_repositories(&self) -> Result<(), CatalogError> {
         for dead in self.kv.scan(&KeyRange::prefix(&keys::dead_repositories()), BATCH).await? {
             let Some(r) = Incarnation::from_slice(&dead.key[1..]) else { continue };
-            let namespace = String::from_utf8_lossy(&dead.value).into_owned();
+            let namespace = Namespace::decode(&String::from_utf8_lossy(&dead.value));
             let refs = KeyRange::prefix(&keys::reference(&r, ""));
             // Until none is left: what may not have happened is done again, or its rows would stay for ever.
             loop {
@@ -197,12 +234,13 @@ impl Inner {
 
     /// Deletes every row of a range, a bounded batch at a time. When it answers, they are gone.
     pub(crate) async fn delete_range(&self, mut range: KeyRange) -> Result<(), CatalogError> {
+        let batch = self.batch();
         let mut unknown = 0;
         while unknown < MOVE_ATTEMPTS {
-            let rows = self.kv.scan(&range, BATCH).await?;
+            let rows = self.kv.scan(&range, batch).await?;
             let Some(last) = rows.last().map(|row| row.key.clone()) else { return Ok(()) };
             let mut transaction = Transaction::new();
-            let more = rows.len() == BATCH;
+            let more = rows.len() == batch;
             for row in rows {
                 transaction = transaction.delete(row.key);
             }
@@ -217,7 +255,7 @@ impl Inner {
             // Go on behind what was deleted: its tombstones need not be walked again.
             range.start = after(&last);
         }
-        Err(busy("sweep: its outcome is unknown"))
+        Err(outcome_unknown("sweep"))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::catalog::Inner;
 use crate::publish::MOVE_ATTEMPTS;
 use crate::staging::Along;
 use crate::tasks::{End, Finish, expired};
-use crate::working::busy;
+use crate::working::{busy, outcome_unknown};
 use crate::{Catalog, CatalogError, ErrorKind, Repository, TaskKind, TaskResult, TaskState, keys, wire};
 
 /// Tasks at work at once, of each of two sorts: commits and merges, which are short, do not wait for those that go
@@ -187,7 +187,7 @@ impl Catalog {
                 updated_ms: now,
                 spool: new.spool.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
                 restoring: new.restoring.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
-                namespace: record.storage_namespace.clone(),
+                namespace: record.storage_namespace.encode(),
                 ..wire::TaskRow::default()
             };
             let mut transaction = Transaction::new()
@@ -205,7 +205,7 @@ impl Catalog {
                         return Ok(Submitted { id, ended: self.begin(new.kind, place, work) });
                     }
                     // It may still happen; a task without a heartbeat then expires.
-                    return Err(busy("submit a task: its outcome is unknown"));
+                    return Err(outcome_unknown("submit a task"));
                 }
             }
         }
@@ -225,7 +225,7 @@ impl Catalog {
         match self.task(repository, kind, &id.to_string()).await?.state {
             TaskState::Done(result) => Ok(result),
             TaskState::Failed { kind, message } => Err(CatalogError::refused(kind, message)),
-            TaskState::Running => Err(busy("a task: its outcome is unknown")),
+            TaskState::Running => Err(outcome_unknown("a task")),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use lakebed_blocks::Namespace;
 use lakebed_core::{CommitId, Incarnation, LayerId, NodeId, RepositoryId, Timestamp};
 use prost::Message;
 
@@ -30,6 +31,9 @@ pub(crate) struct RepositoryRow {
     /// The incarnation a restore is writing; empty: none.
     #[prost(bytes = "vec", tag = "9")]
     pub(crate) restoring: Vec<u8>,
+    /// The store of the namespace; empty: the one for repositories that name none.
+    #[prost(string, tag = "10")]
+    pub(crate) storage_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -269,6 +273,28 @@ pub(crate) struct FreeingRow {
     pub(crate) passed: bool,
 }
 
+/// The format in which everything is written.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FormatRow {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+}
+
+/// A server that shares the data.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ServerRow {
+    #[prost(string, tag = "1")]
+    pub(crate) version: String,
+    /// The formats it reads.
+    #[prost(uint32, tag = "2")]
+    pub(crate) oldest: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) newest: u32,
+    /// Its last sign of life.
+    #[prost(int64, tag = "4")]
+    pub(crate) seen_ms: i64,
+}
+
 /// A task.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TaskRow {
@@ -409,8 +435,19 @@ pub(crate) struct StagedToken {
     pub(crate) in_uploads: bool,
 }
 
-/// Decodes a stored record.
+/// Decodes a stored record. One with a field that this version does not know is refused, not read without it: written
+/// again it would lose the field, and nobody says that what is left is true by itself. All fields that are known encode in
+/// exactly one length, so what is longer holds another.
 pub(crate) fn decode<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, CatalogError> {
+    let message = M::decode(bytes).map_err(|_| CatalogError::Damaged { what })?;
+    if message.encoded_len() == bytes.len() { Ok(message) } else { Err(CatalogError::Newer { what }) }
+}
+
+/// Decodes a document that says its format's number, which the caller checks: fields that are not known are passed over.
+pub(crate) fn decode_numbered<M: Message + Default>(
+    bytes: &[u8],
+    what: &'static str,
+) -> Result<M, CatalogError> {
     M::decode(bytes).map_err(|_| CatalogError::Damaged { what })
 }
 
@@ -438,6 +475,12 @@ pub(crate) fn node_id(bytes: &[u8]) -> Result<NodeId, CatalogError> {
 }
 
 impl RepositoryRow {
+    pub(crate) fn namespace(&self) -> Result<Namespace, CatalogError> {
+        let store = self.storage_id.parse();
+        let store = store.map_err(|_| CatalogError::Damaged { what: "storage id of a repository" })?;
+        Ok(Namespace::new(store, self.storage_namespace.as_str()))
+    }
+
     pub(crate) fn to_repository(&self, id: &RepositoryId) -> Result<Repository, CatalogError> {
         let incarnation = id16(&self.incarnation, "repository")?;
         Ok(Repository {
@@ -449,7 +492,7 @@ impl RepositoryRow {
             } else {
                 Some(id16(&self.restoring, "repository")?)
             },
-            storage_namespace: self.storage_namespace.clone(),
+            storage_namespace: self.namespace()?,
             default_branch: self.default_branch.clone(),
             created: Timestamp::from_millis(self.created_ms),
             read_only: self.read_only,
@@ -465,7 +508,8 @@ impl From<&Repository> for RepositoryRow {
             incarnation: repository.incarnation.as_bytes().to_vec(),
             birth: repository.birth.as_bytes().to_vec(),
             restoring: repository.restoring.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
-            storage_namespace: repository.storage_namespace.clone(),
+            storage_namespace: repository.storage_namespace.as_str().to_owned(),
+            storage_id: repository.storage_namespace.store().to_string(),
             default_branch: repository.default_branch.clone(),
             created_ms: repository.created.millis(),
             read_only: repository.read_only,

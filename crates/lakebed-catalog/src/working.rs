@@ -18,20 +18,20 @@ pub(crate) const READ_ATTEMPTS: usize = 100;
 impl Inner {
     /// The tree nodes of a repository.
     pub(crate) fn nodes(&self, repository: &Repository) -> Arc<Nodes> {
-        let base = format!("{}/_lakebed/tree", repository.storage_namespace);
+        let base = repository.storage_namespace.below("_lakebed/tree");
         Nodes::new(self.blocks.clone(), self.nodes.clone(), base)
     }
 
     /// The nodes of a layer's tree.
     pub(crate) fn layer_nodes(&self, repository: &Repository, layer: &LayerId) -> Arc<Nodes> {
-        let base = format!("{}/_lakebed/layer/{layer}", repository.storage_namespace);
+        let base = repository.storage_namespace.below(&format!("_lakebed/layer/{layer}"));
         Nodes::new(self.blocks.clone(), self.nodes.clone(), base)
     }
 
     /// The nodes of a tree that a layer made of the head's.
     pub(crate) fn nodes_over(&self, repository: &Repository, layer: &LayerId) -> Arc<Nodes> {
-        let base = format!("{}/_lakebed/layer/{layer}", repository.storage_namespace);
-        let beneath = format!("{}/_lakebed/tree", repository.storage_namespace);
+        let base = repository.storage_namespace.below(&format!("_lakebed/layer/{layer}"));
+        let beneath = repository.storage_namespace.below("_lakebed/tree");
         Nodes::over(self.blocks.clone(), self.nodes.clone(), base, beneath)
     }
 
@@ -112,16 +112,18 @@ impl Inner {
         Ok(Some(Staged { decision, row_version }))
     }
 
-    /// The entry at a path in the working state of a branch.
+    /// The entry at a path in the working state of a branch, with the version of its row in the current layer and whether
+    /// it is the head's.
     pub(crate) async fn working_entry(
         &self,
         repository: &Repository,
         state: &BranchState,
         path: &[u8],
-    ) -> Result<Option<(Option<Bytes>, Option<lakebed_kv::Version>)>, CatalogError> {
+    ) -> Result<Option<(Option<Bytes>, Option<lakebed_kv::Version>, bool)>, CatalogError> {
         let Some(staged) = self.staged(repository, state, path).await? else {
             return Ok(None);
         };
+        let of_head = staged.decision.is_none();
         let entry = match staged.decision {
             Some(Decision::Entry(entry)) => Some(entry),
             Some(Decision::Tombstone) => None,
@@ -130,7 +132,7 @@ impl Inner {
                 lakebed_tree::lookup(&*self.nodes(repository), &tree, path).await?
             }
         };
-        Ok(Some((entry, staged.row_version)))
+        Ok(Some((entry, staged.row_version, of_head)))
     }
 
     /// Whether every layer of a run still exists, so that what was read of it was whole: a fold on this or another
@@ -176,6 +178,12 @@ pub(crate) struct Staged {
 /// Contention beyond what a client should wait for.
 pub(crate) fn busy(what: &str) -> CatalogError {
     CatalogError::refused(ErrorKind::Busy, format!("{what}: too many concurrent updates, try again"))
+}
+
+/// The engine cannot say whether it happened, and sending it again could do it twice.
+pub(crate) fn outcome_unknown(what: &str) -> CatalogError {
+    let message = format!("{what}: it may or may not have happened: look, then try again");
+    CatalogError::refused(ErrorKind::OutcomeUnknown, message)
 }
 
 /// An ordered walk over a ref's objects: the head's tree under the staged layers, tombstones skipped.

@@ -226,6 +226,7 @@ async fn a_read_only_repository_is_not_collected() {
     let new = lakebed_catalog::NewRepository {
         id: "frozen".parse().unwrap(),
         storage_namespace: "mem://lake".to_owned(),
+        storage_id: String::new(),
         default_branch: None,
         bare: false,
         read_only: true,

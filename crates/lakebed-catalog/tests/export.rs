@@ -52,6 +52,7 @@ async fn rebuild(lake: &Lake, as_name: &str, was: Option<&str>) -> Result<Reposi
     let new = NewRepository {
         id: as_name.parse().unwrap(),
         storage_namespace: "mem://lake".to_owned(),
+        storage_id: String::new(),
         default_branch: None,
         bare: true,
         read_only: false,

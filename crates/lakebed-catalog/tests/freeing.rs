@@ -23,6 +23,7 @@ async fn create(
     let new = NewRepository {
         id: name.parse().unwrap(),
         storage_namespace: namespace.to_owned(),
+        storage_id: String::new(),
         default_branch: None,
         bare: false,
         read_only,

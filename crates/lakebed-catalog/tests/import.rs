@@ -114,6 +114,7 @@ async fn what_cannot_be_imported_is_refused_or_fails() {
     let other = NewRepository {
         id: "other".parse().unwrap(),
         storage_namespace: "mem://deep/er".to_owned(),
+        storage_id: String::new(),
         default_branch: None,
         bare: false,
         read_only: false,

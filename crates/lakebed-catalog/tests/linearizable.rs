@@ -139,7 +139,7 @@ fn seen(op: &Op, result: Result<Seen, CatalogError>) -> Option<Seen> {
         Err(error) => error,
     };
     Some(match error.kind() {
-        ErrorKind::Busy => return None,
+        ErrorKind::Busy | ErrorKind::OutcomeUnknown => return None,
         ErrorKind::BranchNotFound | ErrorKind::RefNotFound => Seen::NotFound,
         ErrorKind::AlreadyExists => Seen::Exists,
         // S3 answers a missing object so, when a certain one is asked for.
@@ -171,7 +171,12 @@ async fn client(lake: Arc<Lake>, me: u64, operations: usize, seed: u64, log: Arc
 async fn background(lake: Arc<Lake>) {
     for round in 0..6 {
         match lake.catalog.tidy(&lake.repo, &branch(BRANCHES[round % 3])).await {
-            Err(error) if !matches!(error.kind(), ErrorKind::Busy | ErrorKind::BranchNotFound) => {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::Busy | ErrorKind::OutcomeUnknown | ErrorKind::BranchNotFound
+                ) =>
+            {
                 panic!("{error}")
             }
             _ => lake.catalog.sweep_once().await.unwrap(),

@@ -158,6 +158,7 @@ async fn pull_requests_go_with_their_repository() {
     let new = lakebed_catalog::NewRepository {
         id: lake.repo.clone(),
         storage_namespace: "mem://other".to_owned(),
+        storage_id: String::new(),
         default_branch: None,
         bare: false,
         read_only: false,

@@ -27,6 +27,7 @@ async fn bare(lake: &Lake, name: &str, default_branch: &str) -> RepositoryId {
     let new = NewRepository {
         id: name.parse().unwrap(),
         storage_namespace: "mem://lake".to_owned(),
+        storage_id: String::new(),
         default_branch: Some(default_branch.to_owned()),
         bare: true,
         read_only: false,
@@ -171,6 +172,7 @@ async fn a_read_only_repository_is_restored_when_forced() {
     let new = NewRepository {
         id: id.clone(),
         storage_namespace: "mem://lake".to_owned(),
+        storage_id: String::new(),
         default_branch: None,
         bare: true,
         read_only: true,

@@ -1,12 +1,16 @@
 //! Bodies: of answers ([`AnswerBody`]) and of requests ([`InBody`]).
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use lakebed_blocks::pace::{self, Transfer};
 use lakebed_blocks::{BodyError, ByteStream};
 
 /// Whatever may go wrong while a request's body arrives.
@@ -48,6 +52,61 @@ impl Body for InBody {
     }
 }
 
+/// A stream is watched that is longer than this, in bytes.
+const LONG: u64 = 16 << 10;
+
+/// What of a stream's bytes the connection holds: it takes what it is given, up to a limit of its own, however slow the
+/// client. So it is given no more while it holds a piece.
+#[derive(Debug)]
+struct Lent {
+    bytes: AtomicUsize,
+    waits: AtomicWaker,
+    _transfer: Transfer,
+}
+
+impl Default for Lent {
+    fn default() -> Self {
+        Self { bytes: AtomicUsize::new(0), waits: AtomicWaker::new(), _transfer: Transfer::begin() }
+    }
+}
+
+impl Lent {
+    /// Whether the connection is to be given more; else the task is woken when it has sent something.
+    fn takes_more(&self, context: &Context<'_>) -> bool {
+        let has_room = || self.bytes.load(Ordering::Acquire) < pace::piece();
+        if has_room() {
+            return true;
+        }
+        self.waits.register(context.waker());
+        // It may have been sent just before.
+        has_room()
+    }
+
+    fn lend(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        self.bytes.fetch_add(bytes.len(), Ordering::AcqRel);
+        Bytes::from_owner(OnLoan { bytes, from: self.clone() })
+    }
+}
+
+/// Bytes that the connection holds.
+struct OnLoan {
+    bytes: Bytes,
+    from: Arc<Lent>,
+}
+
+impl AsRef<[u8]> for OnLoan {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for OnLoan {
+    fn drop(&mut self) {
+        self.from.bytes.fetch_sub(self.bytes.len(), Ordering::AcqRel);
+        self.from.waits.wake();
+    }
+}
+
 /// The body of an answer: small and whole, or an object's bytes as they come from the store.
 pub struct AnswerBody {
     content: Inner,
@@ -57,7 +116,7 @@ pub struct AnswerBody {
 
 enum Inner {
     Whole(Option<Bytes>),
-    Stream { stream: ByteStream, remaining: u64 },
+    Stream { stream: ByteStream, remaining: u64, lent: Option<Arc<Lent>> },
     Open(Option<ByteStream>),
 }
 
@@ -75,7 +134,8 @@ impl AnswerBody {
 
     /// The bytes of a stream, `length` in all.
     pub fn stream(stream: ByteStream, length: u64) -> Self {
-        Self::of(Inner::Stream { stream, remaining: length })
+        let lent = (length > LONG).then(Arc::default);
+        Self::of(Inner::Stream { stream, remaining: length, lent })
     }
 
     /// The bytes of a stream of which nobody knows yet how many there will be.
@@ -113,14 +173,22 @@ impl Body for AnswerBody {
                 }
                 Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
             }
-            Inner::Stream { stream, remaining } => stream.poll_next_unpin(context).map(|next| {
-                next.map(|chunk| {
-                    chunk.map(|bytes| {
-                        *remaining = remaining.saturating_sub(bytes.len() as u64);
-                        Frame::data(bytes)
+            Inner::Stream { stream, remaining, lent } => {
+                if lent.as_ref().is_some_and(|lent| !lent.takes_more(context)) {
+                    return Poll::Pending;
+                }
+                stream.poll_next_unpin(context).map(|next| {
+                    next.map(|chunk| {
+                        chunk.map(|bytes| {
+                            *remaining = remaining.saturating_sub(bytes.len() as u64);
+                            Frame::data(match lent {
+                                Some(lent) => lent.lend(bytes),
+                                None => bytes,
+                            })
+                        })
                     })
                 })
-            }),
+            }
         }
     }
 
@@ -151,6 +219,25 @@ mod tests {
     use http_body_util::{Empty, Full};
 
     use super::*;
+
+    #[test]
+    fn a_connection_is_given_no_more_than_a_piece_before_it_is_sent() {
+        let chunk = || Ok(Bytes::from(vec![7; 200 << 10]));
+        let mut body =
+            AnswerBody::stream(futures::stream::iter([chunk(), chunk(), chunk()]).boxed(), 600 << 10);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut next = || match Pin::new(&mut body).poll_frame(&mut context) {
+            Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
+            _ => None,
+        };
+        let first = next().unwrap();
+        let second = next().unwrap();
+        assert_eq!(first.len() + second.len(), 400 << 10);
+        assert!(next().is_none(), "more than a piece is on loan");
+        drop(first);
+        assert_eq!(next().map(|bytes| bytes.len()), Some(200 << 10));
+        drop(second);
+    }
 
     #[test]
     fn a_body_says_the_length_that_it_came_with() {

@@ -2,18 +2,22 @@
 
 use std::collections::HashSet;
 
+use foldhash::quality::RandomState;
+
 use crate::{Check, KvError, Limits, Transaction, Version, Write};
 
 /// Refuses transactions that break the contract: a key named twice, `Absent` without a write, too much.
-pub(crate) fn well_formed(transaction: &Transaction, limits: &Limits) -> Result<(), KvError> {
+pub fn well_formed(transaction: &Transaction, limits: &Limits) -> Result<(), KvError> {
     let items = transaction.checks.len() + transaction.writes.len();
     if items > limits.max_items {
         return Err(KvError::Invalid(format!("{items} items, at most {} are taken", limits.max_items)));
     }
     let mut bytes = 0;
-    let mut written: HashSet<&[u8]> = HashSet::with_capacity(transaction.writes.len());
+    let mut longest = 0;
+    let mut written = Names::with_capacity(transaction.writes.len());
     for (key, write) in &transaction.writes {
         bytes += key.len();
+        longest = longest.max(key.len());
         if let Write::Put(value) = write {
             bytes += value.len();
         }
@@ -21,17 +25,17 @@ pub(crate) fn well_formed(transaction: &Transaction, limits: &Limits) -> Result<
             return Err(KvError::Invalid("a key is written twice".to_owned()));
         }
     }
-    let mut checked: HashSet<&[u8]> = HashSet::with_capacity(transaction.checks.len());
+    let mut checked = Names::with_capacity(transaction.checks.len());
     for (key, check) in &transaction.checks {
         bytes += key.len();
+        longest = longest.max(key.len());
         if !checked.insert(key) {
             return Err(KvError::Invalid("a key is checked twice".to_owned()));
         }
-        if *check == Check::Absent && !written.contains(&key[..]) {
+        if *check == Check::Absent && !written.contains(key) {
             return Err(KvError::Invalid("absence is checked of a key that is not written".to_owned()));
         }
     }
-    let longest = written.iter().chain(&checked).map(|key| key.len()).max().unwrap_or(0);
     if longest > limits.max_key_bytes {
         return Err(KvError::Invalid(format!("a key of {longest} bytes, at most {}", limits.max_key_bytes)));
     }
@@ -41,8 +45,43 @@ pub(crate) fn well_formed(transaction: &Transaction, limits: &Limits) -> Result<
     Ok(())
 }
 
+/// Keys met so far. Most transactions have a handful: comparing them is cheaper than hashing them.
+enum Names<'a> {
+    Few(Vec<&'a [u8]>),
+    Many(HashSet<&'a [u8], RandomState>),
+}
+
+impl<'a> Names<'a> {
+    fn with_capacity(keys: usize) -> Self {
+        if keys <= 16 {
+            Self::Few(Vec::with_capacity(keys))
+        } else {
+            Self::Many(HashSet::with_capacity_and_hasher(keys, RandomState::default()))
+        }
+    }
+
+    /// False: it was there.
+    fn insert(&mut self, key: &'a [u8]) -> bool {
+        match self {
+            Self::Few(keys) => {
+                let new = !keys.contains(&key);
+                keys.push(key);
+                new
+            }
+            Self::Many(keys) => keys.insert(key),
+        }
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Few(keys) => keys.contains(&key),
+            Self::Many(keys) => keys.contains(key),
+        }
+    }
+}
+
 /// Whether a check holds of a key that is at `version` now (`None`: absent).
-pub(crate) fn verdict(check: Check, version: Option<Version>) -> bool {
+pub fn verdict(check: Check, version: Option<Version>) -> bool {
     match check {
         Check::Absent => version.is_none(),
         Check::Exists => version.is_some(),

@@ -16,10 +16,12 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::check::{self, verdict};
+use crate::row_cache::{Cached, RowCache};
 use crate::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Version, Versioned, Write};
 
 /// Memory and journal of the embedded engine, in bytes.
@@ -31,11 +33,18 @@ pub struct FjallConfig {
     pub memtable_bytes: u64,
     /// Cache of table blocks.
     pub cache_bytes: u64,
+    /// Cache of single rows.
+    pub row_cache_bytes: u64,
 }
 
 impl Default for FjallConfig {
     fn default() -> Self {
-        Self { journal_bytes: 256 << 20, memtable_bytes: 8 << 20, cache_bytes: 32 << 20 }
+        Self {
+            journal_bytes: 256 << 20,
+            memtable_bytes: 8 << 20,
+            cache_bytes: 32 << 20,
+            row_cache_bytes: 8 << 20,
+        }
     }
 }
 
@@ -60,6 +69,7 @@ struct Request {
 pub struct FjallKv {
     database: Database,
     rows: Keyspace,
+    cache: Arc<RowCache>,
     queue: Mutex<Option<mpsc::Sender<Request>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     stopped: Arc<Mutex<Option<Arc<str>>>>,
@@ -111,10 +121,12 @@ impl FjallKv {
         };
         let stopped: Arc<Mutex<Option<Arc<str>>>> = Arc::default();
         let (queue, requests) = mpsc::channel(QUEUE);
+        let cache = Arc::new(RowCache::new(config.row_cache_bytes));
         let writer = Writer {
             database: database.clone(),
             rows: rows.clone(),
             marks,
+            cache: cache.clone(),
             sequence,
             stopped: stopped.clone(),
         };
@@ -122,7 +134,8 @@ impl FjallKv {
             .name("kv-writer".to_owned())
             .spawn(move || writer.run(requests))
             .map_err(|error| KvError::Engine(error.to_string().into()))?;
-        Ok(Self { database, rows, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(thread)), stopped })
+        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
+        Ok(Self { database, rows, cache, queue, writer, stopped })
     }
 
     fn running(&self) -> Result<(), KvError> {
@@ -149,9 +162,15 @@ fn versioned(stored: fjall::UserValue) -> Result<Versioned, KvError> {
 impl Kv for FjallKv {
     async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
         self.running()?;
+        if let Some(Cached(known)) = self.cache.get(key) {
+            return Ok(known);
+        }
+        let ticket = self.cache.ticket(key);
         // Through a snapshot: outside one, a batch's rows become visible one after the other.
         let found = self.database.snapshot().get(&self.rows, key).map_err(|error| failed(&error))?;
-        found.map(versioned).transpose()
+        let found = found.map(versioned).transpose()?;
+        self.cache.keep(ticket, key, found.as_ref());
+        Ok(found)
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
@@ -214,11 +233,15 @@ impl Kv for FjallKv {
     }
 }
 
+/// What the transactions of a group write, by key.
+type Overlay = HashMap<Key, Option<(Version, Bytes)>, RandomState>;
+
 /// The one thread that writes.
 struct Writer {
     database: Database,
     rows: Keyspace,
     marks: Keyspace,
+    cache: Arc<RowCache>,
     sequence: u64,
     stopped: Arc<Mutex<Option<Arc<str>>>>,
 }
@@ -244,7 +267,7 @@ impl Writer {
             return;
         }
         // What earlier transactions of this group did: the later ones' checks see it.
-        let mut overlay: HashMap<Key, Option<(Version, Bytes)>> = HashMap::with_capacity(group.len() * 2);
+        let mut overlay = Overlay::with_capacity_and_hasher(group.len() * 2, RandomState::default());
         let mut answers = Vec::with_capacity(group.len());
         for Request { transaction, answer } in group {
             match self.refusal(&transaction, &overlay) {
@@ -272,7 +295,11 @@ impl Writer {
             return;
         }
         // Durable before any answer: this is the flush every acknowledged write of the server rests on.
+        let keys: Vec<Key> = overlay.keys().cloned().collect();
+        self.cache.writing(keys.iter());
         let result = self.write(overlay);
+        // After a failure nobody knows what there is; the engine answers no more reads then.
+        self.cache.written(keys.iter());
         if let Err(error) = &result {
             let why: Arc<str> = error.to_string().into();
             tracing::error!(%why, "the key-value journal could not be written; the engine stops");
@@ -284,7 +311,7 @@ impl Writer {
         }
     }
 
-    fn write(&self, overlay: HashMap<Key, Option<(Version, Bytes)>>) -> fjall::Result<()> {
+    fn write(&self, overlay: Overlay) -> fjall::Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for (key, state) in overlay {
             match state {
@@ -301,19 +328,24 @@ impl Writer {
         batch.commit()
     }
 
+    /// What is on disk: nobody else writes.
+    fn current(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
+        if let Some(Cached(known)) = self.cache.get(key) {
+            return Ok(known);
+        }
+        let ticket = self.cache.ticket(key);
+        let found = self.rows.get(key).map_err(|error| failed(&error))?;
+        let found = found.map(versioned).transpose()?;
+        self.cache.keep(ticket, key, found.as_ref());
+        Ok(found)
+    }
+
     /// The first key whose check does not hold.
-    fn refusal(
-        &self,
-        transaction: &Transaction,
-        overlay: &HashMap<Key, Option<(Version, Bytes)>>,
-    ) -> Result<Option<Key>, KvError> {
+    fn refusal(&self, transaction: &Transaction, overlay: &Overlay) -> Result<Option<Key>, KvError> {
         for (key, check) in &transaction.checks {
             let version = match overlay.get(key) {
                 Some(state) => state.as_ref().map(|(version, _)| *version),
-                None => match self.rows.get(key).map_err(|error| failed(&error))? {
-                    Some(stored) => Some(versioned(stored)?.version),
-                    None => None,
-                },
+                None => self.current(key)?.map(|row| row.version),
             };
             if !verdict(*check, version) {
                 return Ok(Some(key.clone()));

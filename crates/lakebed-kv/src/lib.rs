@@ -11,12 +11,13 @@
 //! Engines: [`FjallKv`] (embedded, the default), [`PostgresKv`] and [`DynamoKv`] (many servers over one truth), [`MemKv`]
 //! (tests). Behaviour shared by all engines is proven by the [`conformance`] suite. What the keys mean is not known here.
 
-mod check;
+pub mod check;
 pub mod conformance;
 mod dynamo;
 mod fjall;
 mod mem;
 mod postgres;
+mod row_cache;
 
 use std::sync::Arc;
 

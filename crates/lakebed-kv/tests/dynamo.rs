@@ -60,7 +60,7 @@ async fn the_suite_of_all_engines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs an emulator: make test-engines"]
+#[ignore = "unfinished: loses so many requests that judging does not end"]
 async fn histories_of_two_servers_are_linearizable_while_requests_are_lost() {
     let emulator = Emulator::start();
     let wire = Wire::to(emulator.port).await;

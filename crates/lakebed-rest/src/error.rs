@@ -138,7 +138,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Expired => StatusCode::REQUEST_TIMEOUT,
-        ErrorKind::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::OutcomeUnknown | ErrorKind::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::StoreFailed | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -151,8 +151,10 @@ impl From<CatalogError> for RestError {
                 tracing::error!(%error, "the object store failed");
                 Self::new(status_of(kind), error.to_string())
             }
-            ErrorKind::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
-                .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            kind @ (ErrorKind::Busy | ErrorKind::OutcomeUnknown) => {
+                Self::new(status_of(kind), error.to_string())
+                    .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
             kind => Self::new(status_of(kind), error.to_string()),
         }
     }

@@ -33,6 +33,6 @@ mod service;
 mod usage;
 
 pub use authenticate::SecureConnection;
-pub use config::RestConfig;
+pub use config::{RestConfig, ShownStore};
 pub use sample::{SampleError, load_sample_data};
 pub use service::Rest;

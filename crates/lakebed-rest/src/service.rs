@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
-use lakebed_auth::Auth;
+use lakebed_auth::{Auth, Permission};
 use lakebed_catalog::Catalog;
 use lakebed_core::Entropy;
 use lakebed_http::{AnswerBody, BoxError, InBody, Served};
 
+use crate::authenticate::{Identity, identify};
 use crate::call::Call;
 use crate::config::RestConfig;
 use crate::description::Document;
@@ -71,6 +73,22 @@ impl Rest {
     /// `getApiDescription` answers. Nobody needs credentials for it.
     pub fn describe(&self, if_none_match: Option<&HeaderValue>) -> Response<AnswerBody> {
         self.0.document.answer(if_none_match)
+    }
+
+    /// Whether the sender of a request that belongs to no operation has a permission.
+    ///
+    /// # Errors
+    ///
+    /// The answer to one who has not.
+    pub async fn permit(&self, parts: &Parts, needed: &Permission) -> Result<(), Box<Response<AnswerBody>>> {
+        let decided = match identify(self, parts).await {
+            Ok(Identity::Known(principal)) => {
+                self.auth().authorize(&principal, needed).await.map_err(RestError::from)
+            }
+            Ok(Identity::Anonymous) => Err(RestError::unauthenticated()),
+            Err(error) => Err(error),
+        };
+        decided.map_err(|error| Box::new(error.into_response()))
     }
 
     /// Answers a request under `/api/v1`. The answer is complete but for `Date` and what belongs to the connection.

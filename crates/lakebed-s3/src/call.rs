@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use lakebed_auth::{Permission, Principal};
 use lakebed_catalog::{Catalog, CatalogError, ErrorKind, Repository};
 use lakebed_core::{BranchId, CommitId, ObjectPath, PathError, RefExpr, RepositoryId};
@@ -18,6 +18,12 @@ use crate::query::Query;
 
 /// Names the commit to read.
 const REF_AT: &str = "x-lakefs-ref-at";
+
+/// Asks for the commit of an answer.
+const SHOW_COMMIT: HeaderName = HeaderName::from_static("x-lakefs-show-commit");
+
+/// The commit of an answer.
+const COMMIT: HeaderName = HeaderName::from_static("x-lakefs-commit");
 
 /// An authenticated request.
 pub(crate) struct Call {
@@ -78,6 +84,19 @@ impl Call {
                 "It must be a whole commit id.",
             )
         })
+    }
+
+    /// Says on an answer at which commit it reads the same, if the client or the configuration asks for it
+    /// (`x-lakefs-commit`). What is not committed yet is at none.
+    pub(crate) fn name_commit(&self, commit: Option<&CommitId>, headers: &mut HeaderMap) {
+        let asked =
+            || self.header(SHOW_COMMIT).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+        if let Some(commit) = commit
+            && (self.s3.config().commit_header || asked())
+            && let Ok(value) = HeaderValue::from_str(&commit.to_hex())
+        {
+            headers.insert(COMMIT, value);
+        }
     }
 
     /// The branch a write names. What is no branch's name may be a tag or an expression: the catalog says which.

@@ -28,6 +28,8 @@ pub struct S3Config {
     pub create_repository: Option<RepositoryTemplate>,
     /// `allow_delete_repository`: DeleteBucket deletes a repository whose branches have no objects.
     pub allow_delete_repository: bool,
+    /// `commit_header`: answers to reads say at which commit they read the same, also to those who do not ask.
+    pub commit_header: bool,
     /// `cors.*`: which pages of other origins may read answers; `None`: none may.
     pub cors: Option<CorsConfig>,
     /// `redirect.*`: which clients are sent to the object store for an object's bytes; by default none.
@@ -40,6 +42,8 @@ pub struct RepositoryTemplate {
     /// `create_repository.storage_namespace_template`: where it keeps its objects; `{name}` stands for its name. If
     /// the namespace was used before, a random ending makes it a new one.
     pub storage_namespace: String,
+    /// `create_repository.storage_id`: the store it is in, of several; empty: the one for repositories that name none.
+    pub storage_id: String,
     /// `create_repository.default_branch`.
     pub default_branch: String,
 }
@@ -69,6 +73,7 @@ impl Default for S3Config {
             branch_buckets: true,
             create_repository: None,
             allow_delete_repository: false,
+            commit_header: false,
             cors: None,
             redirect: RedirectConfig::default(),
         }

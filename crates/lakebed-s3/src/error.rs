@@ -277,6 +277,9 @@ impl From<CatalogError> for S3Error {
             ErrorKind::Busy => {
                 Self::of(Code::SlowDown).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
             }
+            ErrorKind::OutcomeUnknown => {
+                say(Code::SlowDown).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
             ErrorKind::Body => Self::of(Code::IncompleteBody),
             ErrorKind::StoreUnavailable => {
                 tracing::error!(%error, "the object store failed");

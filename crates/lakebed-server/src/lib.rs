@@ -3,12 +3,20 @@
 //! [`Server::bind`] takes the port, [`Server::run`] serves until told to stop, then lets the requests in flight finish.
 
 mod audit;
+mod debug;
+mod health;
 mod linger;
 mod metrics;
 mod page;
 mod router;
 mod server;
+mod stop;
+mod tls;
+mod waiting_room;
 
 pub use metrics::Metrics;
 pub use router::{Doors, Router};
 pub use server::{Server, ServerConfig, ServerError};
+pub use stop::Stop;
+pub use tls::{Tls, TlsError};
+pub use waiting_room::WaitingRoom;

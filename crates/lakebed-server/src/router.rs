@@ -1,16 +1,20 @@
 //! Which door a request goes through: S3 by host or signature, REST under `/api/v1`, the rest is the server's own.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use lakebed_auth::Auth;
-use lakebed_rest::Rest;
+use lakebed_catalog::Catalog;
+use lakebed_rest::{Rest, SecureConnection};
 use lakebed_s3::S3;
 
 use crate::audit::Audit;
+use crate::debug;
+use crate::health::Health;
 use crate::metrics::{Door, Metrics};
 use crate::page;
 use lakebed_http::{AnswerBody, BoxError, Served};
@@ -23,6 +27,10 @@ pub struct Doors {
     pub rest: Rest,
     /// For the installation id that `/_health` shows.
     pub auth: Auth,
+    /// For what `/_health/ready` asks of the engines.
+    pub catalog: Catalog,
+    /// Whether there is `/_debug/`.
+    pub debug: bool,
 }
 
 /// Hands each request to its door.
@@ -32,12 +40,23 @@ pub struct Router(Arc<Inner>);
 struct Inner {
     doors: Doors,
     metrics: Metrics,
+    health: Health,
+    /// The installation's id, once known: it never changes.
+    installation: OnceLock<String>,
 }
+
+/// How long `/_health` may wait for the installation's id.
+const INSTALLATION_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Router {
     /// A router to these doors, which counts what goes through them.
     pub fn new(doors: Doors, metrics: Metrics) -> Self {
-        Self(Arc::new(Inner { doors, metrics }))
+        let health = Health::new(doors.catalog.clone());
+        Self(Arc::new(Inner { doors, metrics, health, installation: OnceLock::new() }))
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.0.health
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -73,20 +92,25 @@ impl Router {
         response.map(|body| body.with(answering))
     }
 
+    /// That the process runs, with the installation's id as soon as it could be read once. It says nothing of the engines:
+    /// whoever restarts a server that answers this would not mend a database.
+    async fn alive(&self) -> String {
+        if let Some(id) = self.0.installation.get() {
+            return format!("alive! {id}");
+        }
+        match tokio::time::timeout(INSTALLATION_DEADLINE, self.0.doors.auth.installation_id()).await {
+            Ok(Ok(id)) => format!("alive! {}", self.0.installation.get_or_init(|| id)),
+            _ => "alive!".to_owned(),
+        }
+    }
+
     /// What belongs to no door.
     async fn own(&self, parts: &http::request::Parts) -> Response<AnswerBody> {
         match parts.uri.path() {
-            "/_health" | "/_health/" => match self.0.doors.auth.installation_id().await {
-                Ok(id) => text(StatusCode::OK, "text/plain; charset=utf-8", format!("alive! {id}")),
-                Err(error) => {
-                    tracing::error!(%error, "health: the key-value engine does not answer");
-                    text(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "text/plain",
-                        "the key-value engine does not answer",
-                    )
-                }
-            },
+            "/_health" | "/_health/" | "/_health/live" => {
+                text(StatusCode::OK, "text/plain; charset=utf-8", self.alive().await)
+            }
+            "/_health/ready" => self.0.health.ready().await,
             "/metrics" => match self.0.metrics.render() {
                 Ok(metrics) => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
                 Err(error) => {
@@ -102,7 +126,9 @@ impl Router {
                     .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
                     .filter(|host| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)))
                     .unwrap_or("127.0.0.1:8000");
-                let page = page::PAGE.replace("HOST", &format!("http://{host}"));
+                let secure = parts.extensions.get::<SecureConnection>().is_some();
+                let scheme = if secure { "https" } else { "http" };
+                let page = page::PAGE.replace("HOST", &format!("{scheme}://{host}"));
                 html(page, page::POLICY)
             }
             "/openapi.json" if matches!(parts.method, Method::GET | Method::HEAD) => {
@@ -110,6 +136,10 @@ impl Router {
             }
             "/api/docs" | "/api/docs/" if matches!(parts.method, Method::GET | Method::HEAD) => {
                 html(page::DOCS, page::DOCS_POLICY.clone())
+            }
+            path if self.0.doors.debug && path.starts_with("/_debug/") => {
+                let Doors { rest, catalog, .. } = &self.0.doors;
+                debug::answer(rest, catalog, &self.0.metrics, parts).await
             }
             "/logout" => logout(&parts.method),
             _ => text(
@@ -147,7 +177,7 @@ fn logout(method: &Method) -> Response<AnswerBody> {
     response
 }
 
-fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<AnswerBody> {
+pub(crate) fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -12,10 +12,13 @@
 //! The id is the BLAKE3 of exactly these bytes. Stored as their length (4 bytes) and a zstd frame; compression is no
 //! part of the id.
 
+use std::cell::RefCell;
+use std::io;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use lakebed_core::NodeId;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::TreeError;
 
@@ -116,8 +119,7 @@ impl Node {
 
     /// The stored form: length and compressed bytes.
     pub fn to_stored(&self) -> Result<Bytes, TreeError> {
-        let compressed = zstd::bulk::compress(&self.bytes, COMPRESSION)
-            .map_err(|error| TreeError::Store(error.to_string().into()))?;
+        let compressed = compress(&self.bytes).map_err(|error| TreeError::Store(error.to_string().into()))?;
         let mut out = Vec::with_capacity(4 + compressed.len());
         out.extend_from_slice(&(self.bytes.len() as u32).to_le_bytes());
         out.extend_from_slice(&compressed);
@@ -133,7 +135,7 @@ impl Node {
         if length > MAX_NODE_BYTES {
             return Err(damaged("longer than a node may be"));
         }
-        let bytes = zstd::bulk::decompress(frame, length).map_err(|_| damaged("it does not decompress"))?;
+        let bytes = decompress(frame, length).map_err(|_| damaged("it does not decompress"))?;
         if NodeId::digest(&bytes) != *id {
             return Err(damaged("its content is not what its id says"));
         }
@@ -143,7 +145,7 @@ impl Node {
     fn parse(id: NodeId, bytes: Bytes) -> Result<Self, &'static str> {
         let header: &[u8; HEADER] = bytes.first_chunk().ok_or("too short for a header")?;
         if header[..4] != MAGIC || header[5..8] != [0; 3] {
-            return Err("unknown format");
+            return Err("its format is unknown: a newer version wrote it, or it is no node");
         }
         let number =
             |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -206,6 +208,26 @@ impl Node {
         let mut rest = &self.area()[self.restart(index)..];
         RawEntry::read(&mut rest).map_or(&[], |raw| raw.suffix)
     }
+}
+
+thread_local! {
+    // Making a context for every node costs more than compressing a small one: the memory must be cleared each time.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(kept) => kept.compress(bytes),
+        None => kept.insert(Compressor::new(COMPRESSION)?).compress(bytes),
+    })
+}
+
+fn decompress(frame: &[u8], length: usize) -> io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(kept) => kept.decompress(frame, length),
+        None => kept.insert(Decompressor::new()?).decompress(frame, length),
+    })
 }
 
 /// An entry as it lies in the node.

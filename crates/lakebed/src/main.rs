@@ -5,6 +5,7 @@ mod config;
 mod logging;
 mod migrate;
 mod quickstart;
+mod standby;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -115,7 +116,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
         values.default_to("auth.encrypt.secret_key", &secret);
     }
     let (settings, unknown) = settings(&values, &options.config)?;
-    logging::start(&settings)?;
+    logging::start(&settings.logging)?;
     for key in unknown {
         tracing::warn!("unknown configuration key {key}: ignored");
     }
@@ -126,19 +127,19 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
         tracing::warn!("local settings keep everything on this machine: not for production");
     }
     runtime()?.block_on(async {
-        let lake = assembly::Lake::open(&settings).await?;
+        let Some(lake) = assembly::Lake::open(&settings).await? else { return Ok(()) };
         lake.install(&settings).await?;
-        lake.serve(&settings, |address| tracing::info!("listening on http://{address}")).await
+        lake.serve(&settings, |address| tracing::info!("listening on {address}")).await
     })
 }
 
 fn setup(options: SetupOptions) -> Result<(), Failure> {
     let (settings, _) = settings(&values(&options.config)?, &options.config)?;
     runtime()?.block_on(async {
-        let lake = assembly::Lake::open(&settings).await?;
+        let Some(lake) = assembly::Lake::open(&settings).await? else { return Ok(()) };
         let pair = options.access_key_id.zip(options.secret_access_key);
         let result = lake.auth.setup(&options.user_name, pair).await;
-        lake.close().await?;
+        lake.close(&lakebed_server::Stop::new()).await?;
         let made = result?;
         println!("credentials:");
         println!("  access_key_id: {}", made.access_key_id);
@@ -152,6 +153,10 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn main() -> ExitCode {
+    // The allocator asks for huge pages, and the kernel clears and counts two megabytes where a few kilobytes are used:
+    // a quarter more resident memory and a slower commit (`docs/src/design/speed.md`). It works as well without.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let result = match Cli::parse().command {
         Command::Quickstart(options) => quickstart::run(&options),
         Command::Run(options) => run(&options),

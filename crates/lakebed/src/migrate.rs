@@ -4,9 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use lakebed_core::SystemEntropy;
-use lakebed_kv::PostgresKv;
+use lakebed_blocks::{BlockStore, MemStore};
+use lakebed_catalog::formats::{self, FormatError};
+use lakebed_core::{SystemClock, SystemEntropy};
+use lakebed_kv::{Kv, PostgresKv};
+use lakebed_server::Metrics;
 
+use crate::assembly::{Opened, open_kv, open_stores};
 use crate::config::{Database, Settings};
 use crate::{ConfigOptions, Failure, runtime, settings, values};
 
@@ -22,6 +26,10 @@ enum Command {
     Up(UpOptions),
     /// Print the schema's version
     Version(VersionOptions),
+    /// Print the data's format and the servers that share it
+    Status(VersionOptions),
+    /// Let all servers write the newest format this binary knows; there is no way back to an older binary then
+    Finalize(VersionOptions),
 }
 
 #[derive(Args)]
@@ -45,6 +53,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Up(options) => up(&configured(&options.config)?),
         Command::Version(options) => version(&configured(&options.config)?),
+        Command::Status(options) => status(&configured(&options.config)?),
+        Command::Finalize(options) => finalize(&configured(&options.config)?),
     }
 }
 
@@ -73,6 +83,8 @@ fn version(settings: &Settings) -> Result<(), Failure> {
             runtime()?.block_on(PostgresKv::schema_version(config, Arc::new(SystemEntropy)))?
         }
         Database::Local(path) => is_used(path).then_some(1),
+        // The objects say which version wrote them, each for itself.
+        Database::Object(_) => Some(1),
         Database::Mem => None,
     };
     match version {
@@ -82,6 +94,70 @@ fn version(settings: &Settings) -> Result<(), Failure> {
         }
         None => Err(NOT_INITIALIZED.into()),
     }
+}
+
+/// Runs something on the engine, if there is one already.
+fn on_engine<T>(
+    settings: &Settings,
+    run: impl AsyncFnOnce(&dyn Kv) -> Result<T, FormatError>,
+) -> Result<T, Failure> {
+    let made = match &settings.database {
+        Database::Local(path) => is_used(path),
+        Database::Postgres(config) => {
+            let version = PostgresKv::schema_version(config, Arc::new(SystemEntropy));
+            runtime()?.block_on(version)?.is_some()
+        }
+        // It finds out itself, when it is opened.
+        Database::Object(_) => true,
+        Database::Mem => false,
+    };
+    if !made {
+        return Err(NOT_INITIALIZED.into());
+    }
+    runtime()?.block_on(async {
+        let blocks: Arc<dyn BlockStore> = match &settings.database {
+            Database::Object(_) => Arc::new(open_stores(settings, &Metrics::new()?).await?),
+            // No other engine asks for a store, and a running server may have it.
+            _ => Arc::new(MemStore::new()),
+        };
+        let Some(Opened { kv, blocks, .. }) = open_kv(settings, blocks).await? else {
+            return Err("told to stop before the metadata could be opened".into());
+        };
+        let result = run(&*kv).await;
+        kv.close().await?;
+        blocks.close().await?;
+        Ok(result?)
+    })
+}
+
+fn status(settings: &Settings) -> Result<(), Failure> {
+    let (format, servers) = on_engine(settings, async |kv: &dyn Kv| formats::survey(kv, &SystemClock).await)?;
+    let reads = |range: &std::ops::RangeInclusive<u32>| format!("{} to {}", range.start(), range.end());
+    match format {
+        Some(format) => println!("Data format: {format} (this binary reads {})", reads(&formats::SUPPORTED)),
+        None => println!("Data format: none, nothing is stored"),
+    }
+    for server in servers {
+        println!(
+            "Server: {}, reads {}, seen {} s ago",
+            server.version,
+            reads(&server.reads),
+            server.silent_secs
+        );
+    }
+    Ok(())
+}
+
+fn finalize(settings: &Settings) -> Result<(), Failure> {
+    let (from, to) = on_engine(settings, async |kv: &dyn Kv| {
+        formats::finalize(kv, &SystemClock, formats::SUPPORTED).await
+    })?;
+    if from == to {
+        println!("Nothing to finalize: the data has format {to}.");
+    } else {
+        println!("Data format: {to} (was {from})");
+    }
+    Ok(())
 }
 
 /// Whether an embedded engine has been here.

@@ -100,12 +100,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     values.default_to("installation.access_key_id", KEY);
     values.default_to("installation.secret_access_key", SECRET);
     let settings = Settings::resolve(&values, home().as_deref())?;
-    logging::start(&settings)?;
+    logging::start(&settings.logging)?;
     runtime()?.block_on(async {
-        let lake = Lake::open(&settings).await?;
+        let Some(lake) = Lake::open(&settings).await? else { return Ok(()) };
         lake.install(&settings).await?;
         sample(&lake).await?;
-        lake.serve(&settings, |address| welcome(&format!("http://{address}"), &directory)).await
+        lake.serve(&settings, |address| welcome(&address, &directory)).await
     })
 }
 
@@ -118,6 +118,7 @@ async fn sample(lake: &Lake) -> Result<(), Failure> {
     let new = NewRepository {
         id: id.clone(),
         storage_namespace: format!("local://{REPOSITORY}"),
+        storage_id: String::new(),
         default_branch: None,
         bare: false,
         read_only: false,

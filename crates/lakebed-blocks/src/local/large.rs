@@ -1,7 +1,8 @@
 //! Bodies that are synced by themselves, and parts that become one object.
 //!
 //! A body is written piece by piece, each as a job of its own: no thread waits for a client, whose pace would otherwise be
-//! that of everybody who needs a thread. While one piece is written the next one is gathered; both keep their memory.
+//! that of everybody who needs a thread. While one piece is written the next one is gathered; both keep their memory. How
+//! large a piece is depends on how many transfers there are ([`pace`]).
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,10 +16,7 @@ use tokio::task::JoinError;
 use super::flush::Flusher;
 use super::tree::Tree;
 use super::{blocking, io_error, lost};
-use crate::{BlockError, ByteStream, Stored, StoredPart};
-
-/// Small chunks are gathered to this before they are written.
-const WRITE_PIECE: usize = 256 << 10;
+use crate::{BlockError, ByteStream, Stored, StoredPart, pace};
 
 const WHAT: &str = "write an object";
 
@@ -73,10 +71,11 @@ pub(crate) async fn write(
     mut body: ByteStream,
 ) -> Result<Stored, BlockError> {
     let (tree, flusher) = (tree.clone(), flusher.clone());
+    let _transfer = pace::Transfer::begin();
     let mut gathered = held;
     // What is being written, and the memory that comes back from it. It is taken here: an allocator that gives every
     // thread memory of its own (ours does) would keep some for each of the pool's threads.
-    let memory = BytesMut::with_capacity(WRITE_PIECE);
+    let memory = BytesMut::new();
     let mut job =
         tokio::task::spawn_blocking(move || Writing::create(tree, path).map(|writing| (writing, memory)));
     while let Some(chunk) = body.next().await {
@@ -89,10 +88,16 @@ pub(crate) async fn write(
             }
         };
         loop {
+            let size = pace::piece();
+            if gathered.is_empty()
+                && (gathered.capacity() > 2 * size || gathered.capacity() < chunk.len().min(size))
+            {
+                gathered = BytesMut::with_capacity(size);
+            }
             // Never beyond a piece, so that its memory does not grow.
-            let room = WRITE_PIECE.saturating_sub(gathered.len()).min(chunk.len());
+            let room = size.saturating_sub(gathered.len()).min(chunk.len());
             gathered.extend_from_slice(&chunk.split_to(room));
-            if gathered.len() < WRITE_PIECE {
+            if gathered.len() < size {
                 break;
             }
             let (mut writing, memory) = done(job.await)?;

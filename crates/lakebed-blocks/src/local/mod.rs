@@ -34,6 +34,7 @@ use self::tree::{FileStat, Tree, is_absent};
 use self::uploads::Uploads;
 use self::walk::{Leave, Walks};
 use crate::address::{RESERVED, check_segments, segments};
+use crate::pace;
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PutOptions, StoreInfo, Stored,
     StoredPart, body_from_bytes,
@@ -315,7 +316,7 @@ impl BlockStore for LocalStore {
         if range.start > range.end || range.end > size {
             return Err(BlockError::OutOfRange(address.clone()));
         }
-        if range.end - range.start <= READ_AT_ONCE {
+        if range.end - range.start <= READ_AT_ONCE.min(pace::piece() as u64) {
             let mut bytes = vec![0; (range.end - range.start) as usize];
             file.read_exact_at(&mut bytes, range.start).map_err(io_error("read an object"))?;
             return Ok(body_from_bytes(bytes.into()));
@@ -393,6 +394,14 @@ impl BlockStore for LocalStore {
         }
         if path.starts_with('/') {
             return self.list_outside(prefix, path, after, limit).await;
+        }
+        // Of the last segment only a beginning is said.
+        let directory = tree::split(&path).0;
+        if !directory.is_empty() {
+            check_segments(directory).map_err(refused)?;
+        }
+        if directory.split('/').next() == Some(RESERVED) {
+            return Err(refused("it names the store's own directory"));
         }
         let (tree, walks) = (self.tree.clone(), self.walks.clone());
         let found = blocking("list objects", move || {

@@ -20,6 +20,7 @@ mod upload;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +37,7 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
+use lakebed_core::Entropy;
 use parking_lot::Mutex;
 
 use self::errors::{Answer, failed};
@@ -44,7 +46,7 @@ use crate::remote::client::Patience;
 use crate::remote::errors::or_completed_before;
 use crate::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
-    StoreInfo, Stored, StoredPart, WaitingUpload,
+    Sources, StoreInfo, Stored, StoredPart, WaitingUpload,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -108,11 +110,12 @@ pub struct S3Store {
     /// By bucket, where regions are asked for.
     clients: Mutex<HashMap<String, Client>>,
     config: S3StoreConfig,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl S3Store {
     /// Finds credentials and region; nothing is asked of the service yet.
-    pub async fn open(config: S3StoreConfig) -> Self {
+    pub async fn open(config: S3StoreConfig, sources: Sources) -> Self {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
@@ -159,7 +162,12 @@ impl S3Store {
             // Other servers than Amazon's may not know checksums they did not ask for; the catalog keeps its own.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        Self { client: Client::from_conf(builder.build()), clients: Mutex::default(), config }
+        Self {
+            client: Client::from_conf(builder.build()),
+            clients: Mutex::default(),
+            config,
+            entropy: sources.entropy,
+        }
     }
 
     /// The client for a bucket's region.

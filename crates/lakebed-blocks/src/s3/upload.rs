@@ -1,5 +1,6 @@
 //! Objects on their way in: whole, in parts, and copied inside the service.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -20,6 +21,8 @@ use crate::{BlockAddress, BlockError, BlockStore, ByteRange, ByteStream, PutOpti
 const SINGLE: u64 = 5 << 30;
 /// Parts of a large copy.
 const COPY_PART: u64 = 1 << 30;
+/// The metadata of an object that says which conditional write made it.
+const WORD: &str = "lakebed-write";
 /// How long giving an upload up may take.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -67,7 +70,38 @@ impl S3Store {
         bytes: Bytes,
         if_absent: bool,
     ) -> Result<(), BlockError> {
-        self.put_object(address, SdkStream::from(bytes), None, if_absent).await
+        if !if_absent {
+            return self.put_object(address, SdkStream::from(bytes), None, false, None).await;
+        }
+        // The client repeats what may have happened, and is then told that there is something: its own write, perhaps. A
+        // word of this call alone, kept with the object, says whose it is.
+        let word = format!("{:016x}{:016x}", self.entropy.next_u64(), self.entropy.next_u64());
+        match self.put_object(address, SdkStream::from(bytes), None, true, Some(&word)).await {
+            Err(BlockError::Exists(_)) => match self.word_of(address).await {
+                Ok(Some(found)) if found == word => Ok(()),
+                Ok(_) => Err(BlockError::Exists(address.clone())),
+                // A conflict with another write that did not come about.
+                Err(BlockError::NotFound(_)) => Err(BlockError::Unavailable {
+                    what: "put",
+                    why: format!("another write to {address} was under way, and ended without an object"),
+                }),
+                Err(error) => Err(error),
+            },
+            result => result,
+        }
+    }
+
+    /// The word that a conditional write left with an object.
+    async fn word_of(&self, address: &BlockAddress) -> Result<Option<String>, BlockError> {
+        let (client, at) = self.at(address).await?;
+        let answer = client
+            .head_object()
+            .bucket(at.bucket)
+            .key(at.key)
+            .send()
+            .await
+            .map_err(|error| failed("head", address, &error))?;
+        Ok(answer.metadata().and_then(|metadata| metadata.get(WORD)).cloned())
     }
 
     async fn put_object(
@@ -76,6 +110,7 @@ impl S3Store {
         body: SdkStream,
         size: Option<u64>,
         if_absent: bool,
+        word: Option<&str>,
     ) -> Result<(), BlockError> {
         let (client, at) = self.at(address).await?;
         client
@@ -85,6 +120,7 @@ impl S3Store {
             .body(body)
             .set_content_length(size.map(|size| size as i64))
             .set_if_none_match(if_absent.then(|| "*".to_owned()))
+            .set_metadata(word.map(|word| HashMap::from([(WORD.to_owned(), word.to_owned())])))
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.encryption_key())
             .customize()
@@ -104,7 +140,7 @@ impl S3Store {
         if_absent: bool,
     ) -> Result<Stored, BlockError> {
         let (body, outcome) = announced(body, size);
-        let call = self.put_object(address, as_sent(body), Some(size), if_absent);
+        let call = self.put_object(address, as_sent(body), Some(size), if_absent, None);
         let mut call = outcome.watch(address, self.config.patience.timeout, call).await;
         if if_absent && outcome.is_cut_off(&call) && self.head(address).await.is_ok() {
             call = Err(BlockError::Exists(address.clone()));

@@ -130,6 +130,7 @@ impl CountedLake {
         let new = NewRepository {
             id: repo,
             storage_namespace: "mem://lake".to_owned(),
+            storage_id: String::new(),
             default_branch: None,
             bare: false,
             read_only: false,

@@ -60,6 +60,7 @@ impl Lake {
         let new = NewRepository {
             id: repo.clone(),
             storage_namespace: "mem://lake".to_owned(),
+            storage_id: String::new(),
             default_branch: None,
             bare: false,
             read_only: false,

@@ -24,8 +24,8 @@ const MAX_PARTS: i64 = 10_000;
 
 /// A store that cannot presign parts refuses all of it.
 async fn supported(call: &Call) -> Result<(), RestError> {
-    call.catalog().repository(&call.repository()?).await?;
-    if call.rest.config().storage.pre_sign_multipart_upload {
+    let repository = call.catalog().repository(&call.repository()?).await?;
+    if call.rest.config().store_of(&repository).storage.pre_sign_multipart_upload {
         return Ok(());
     }
     Err(RestError::not_implemented("presigned multipart uploads are not supported by this block store"))
@@ -46,7 +46,8 @@ async fn part_url(
     upload: &str,
     number: u32,
 ) -> Result<String, RestError> {
-    let life = call.rest.config().presign_life;
+    let repository = call.catalog().repository(&call.repository()?).await?;
+    let life = call.rest.config().store_of(&repository).presign_life;
     let signed = call.catalog().blocks().presign_part(address, upload, number, life).await;
     Ok(signed.map_err(CatalogError::from)?)
 }

@@ -29,9 +29,12 @@ async fn rules(call: &Call) -> Result<RetentionRules, RestError> {
 }
 
 async fn show(call: &Call, prepared: PreparedCommits) -> Result<GarbageCollectionPrepareResponse, RestError> {
-    let gc_commits_presigned_url = if call.rest.config().storage.pre_sign_support {
-        let address = BlockAddress::new(prepared.commits_location.clone());
-        let life = call.rest.config().presign_life;
+    let repository = call.catalog().repository(&call.repository()?).await?;
+    let store = call.rest.config().store_of(&repository);
+    let gc_commits_presigned_url = if store.storage.pre_sign_support {
+        let id = repository.storage_namespace.store().clone();
+        let address = BlockAddress::in_store(id, prepared.commits_location.clone());
+        let life = store.presign_life;
         let signed = call.catalog().blocks().presign_get(&address, &PresignedGet::default(), life).await;
         Some(signed.map_err(|error| RestError::from(CatalogError::from(error)))?)
     } else {

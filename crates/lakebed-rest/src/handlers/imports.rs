@@ -15,7 +15,9 @@ pub(crate) fn input(_: &Call, import: ImportCreation) -> Result<ImportCreation, 
 }
 
 pub(crate) async fn start(call: Call, wanted: ImportCreation) -> Reply {
-    if !call.rest.config().storage.import_support {
+    let config = call.rest.config();
+    // With several stores it is the repository's that counts: it is asked where the import begins.
+    if config.several.is_empty() && !config.store.storage.import_support {
         return Err(RestError::new(StatusCode::FORBIDDEN, "import is not supported for this storage"));
     }
     let sources = wanted.paths.into_iter().map(|location| match location.kind {

@@ -91,8 +91,8 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
     let (repository, path, entry) = find(&call, &input.path).await?;
     let entry = view(&entry)?;
     if input.presign {
-        presign::supported(&call)?;
         let found = call.catalog().repository(&repository).await?;
+        presign::supported(&call, &found)?;
         let url = presign::read(&call, &found, path.as_str(), &entry).await?;
         let location =
             HeaderValue::from_str(&url).map_err(|error| RestError::internal("presigning", &error))?;
@@ -214,10 +214,10 @@ pub(crate) fn stat_input(call: &Call) -> Result<Stat, RestError> {
 
 pub(crate) async fn stat(call: Call, input: Stat) -> Reply {
     let (repository, path, entry) = find(&call, &input.path).await?;
-    if input.presign {
-        presign::supported(&call)?;
-    }
     let repository = call.catalog().repository(&repository).await?;
+    if input.presign {
+        presign::supported(&call, &repository)?;
+    }
     if input.verify {
         call.catalog().verify(&repository, &view(&entry)?).await?;
     }
@@ -225,11 +225,11 @@ pub(crate) async fn stat(call: Call, input: Stat) -> Reply {
     let mut out = Vec::with_capacity(384 + path.as_bytes().len());
     let view = view(&entry)?;
     if input.presign {
-        let until = presign::until(&call);
+        let until = presign::until(&call, &repository);
         let url = presign::read(&call, &repository, path.as_str(), &view).await?;
         object_json::object(&mut out, path.as_str(), &view, Place::Url(&url, until), show)?;
     } else {
-        let place = Place::In(&repository.storage_namespace);
+        let place = Place::In(repository.storage_namespace.as_str());
         object_json::object(&mut out, path.as_str(), &view, place, show)?;
     }
     Ok(reply::raw_json(StatusCode::OK, out))
@@ -279,14 +279,14 @@ pub(crate) async fn list(call: Call, input: Listing) -> Reply {
     let repository = call.repository()?;
     let reference = call.reference("ref")?;
     let page = call.catalog().list_objects(&repository, &reference, &input.request).await?;
-    if input.presign && !page.items.is_empty() {
-        presign::supported(&call)?;
-    }
     let repository = call.catalog().repository(&repository).await?;
+    if input.presign && !page.items.is_empty() {
+        presign::supported(&call, &repository)?;
+    }
     let show = if input.user_metadata { Show::IfAny } else { Show::Never };
     let mut out = Vec::with_capacity(128 + page.items.len() * 320);
     out.extend_from_slice(b"{\"results\":[");
-    let until = presign::until(&call);
+    let until = presign::until(&call, &repository);
     for (index, item) in page.items.iter().enumerate() {
         if index > 0 {
             out.push(b',');
@@ -298,7 +298,7 @@ pub(crate) async fn list(call: Call, input: Listing) -> Reply {
                 object_json::object(&mut out, path, &entry, Place::Url(&url, until), show)?;
             }
             ListedObject::Object { path, entry } => {
-                let place = Place::In(&repository.storage_namespace);
+                let place = Place::In(repository.storage_namespace.as_str());
                 object_json::object(&mut out, path, &view(entry)?, place, show)?;
             }
             ListedObject::Prefix(prefix) => object_json::prefix(&mut out, prefix)?,

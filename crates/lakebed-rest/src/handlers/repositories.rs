@@ -14,14 +14,14 @@ use crate::sample;
 const NAMESPACE_SCHEMES: [&str; 7] =
     ["s3://", "gs://", "http://", "https://", "mem://", "local://", "transient://"];
 
-fn show(repository: &Repository) -> lakebed_api::Repository {
+fn show(call: &Call, repository: &Repository) -> lakebed_api::Repository {
     lakebed_api::Repository {
         creation_date: repository.created.secs(),
         default_branch: repository.default_branch.clone(),
         id: repository.id.to_string(),
         read_only: Some(repository.read_only),
-        storage_id: String::new(),
-        storage_namespace: repository.storage_namespace.clone(),
+        storage_id: call.rest.config().store_of(repository).storage.blockstore_id.clone(),
+        storage_namespace: repository.storage_namespace.as_str().to_owned(),
         metadata: None,
     }
 }
@@ -38,7 +38,7 @@ pub(crate) fn search(call: &Call) -> Result<Search, RestError> {
 
 pub(crate) async fn list_all(call: Call, search: Search) -> Reply {
     let page = call.catalog().list_repositories(&search.page, &search.text).await?;
-    reply::ok(&list(page, |repository| show(&repository)))
+    reply::ok(&list(page, |repository| show(&call, &repository)))
 }
 
 pub(crate) struct Creation {
@@ -61,7 +61,7 @@ pub(crate) fn creation(call: &Call, wanted: RepositoryCreation) -> Result<Creati
 
 pub(crate) async fn create(call: Call, creation: Creation) -> Reply {
     let Creation { id, bare, wanted } = creation;
-    if !wanted.storage_id.is_empty() {
+    if !wanted.storage_id.is_empty() && call.rest.config().several.is_empty() {
         return Err(RestError::bad_request(format!(
             "storage id '{}': this server has a single block store, leave it empty: validation error",
             wanted.storage_id
@@ -84,6 +84,7 @@ pub(crate) async fn create(call: Call, creation: Creation) -> Reply {
     let new = NewRepository {
         id: id.clone(),
         storage_namespace: wanted.storage_namespace,
+        storage_id: wanted.storage_id,
         default_branch,
         bare,
         read_only: wanted.read_only,
@@ -92,7 +93,7 @@ pub(crate) async fn create(call: Call, creation: Creation) -> Reply {
     if let Some(branch) = sample_branch {
         sample::load_sample_data(call.catalog(), &id, &branch, &call.committer()?).await?;
     }
-    let mut shown = show(&repository);
+    let mut shown = show(&call, &repository);
     if bare {
         shown.read_only = None;
     }
@@ -101,7 +102,7 @@ pub(crate) async fn create(call: Call, creation: Creation) -> Reply {
 
 pub(crate) async fn get(call: Call, (): ()) -> Reply {
     let repository = call.catalog().repository(&call.repository()?).await?;
-    reply::ok(&show(&repository))
+    reply::ok(&show(&call, &repository))
 }
 
 pub(crate) fn force(call: &Call) -> Result<bool, RestError> {

@@ -24,8 +24,8 @@ pub(crate) async fn config(call: Call, (): ()) -> Reply {
     let config = call.rest.config();
     reply::ok(&Config {
         capabilities_config: CapabilitiesConfig { async_ops: Some(true) },
-        storage_config: config.storage.clone(),
-        storage_config_list: Vec::new(),
+        storage_config: config.store.storage.clone(),
+        storage_config_list: config.several.iter().map(|store| store.storage.clone()).collect(),
         ui_config: UiConfig::default(),
         version_config: config.version_config(),
     })
@@ -36,7 +36,7 @@ pub(crate) async fn version(call: Call, (): ()) -> Reply {
 }
 
 pub(crate) async fn storage(call: Call, (): ()) -> Reply {
-    reply::ok(&call.rest.config().storage)
+    reply::ok(&call.rest.config().store.storage)
 }
 
 pub(crate) async fn garbage_collection(call: Call, (): ()) -> Reply {

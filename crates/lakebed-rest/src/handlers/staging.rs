@@ -35,18 +35,19 @@ pub(crate) async fn get_address(call: Call, input: Address) -> Reply {
     let _: ObjectPath = input.path.parse()?;
     let repository = call.repository()?;
     let issued = call.catalog().issue_address(&repository).await?;
-    let mut url = None;
+    let (mut url, mut until) = (None, None);
     if input.presign {
-        // Clients are told beforehand, in the configuration.
-        presign::supported(&call)?;
+        let record = call.catalog().repository(&repository).await?;
+        presign::supported(&call, &record)?;
+        until = Some(presign::until(&call, &record));
         let address = call.catalog().issued_address(&repository, &issued).await?;
-        let life = call.rest.config().presign_life;
+        let life = call.rest.config().store_of(&record).presign_life;
         let signed = call.catalog().blocks().presign_put(&address, life).await;
         url = Some(signed.map_err(CatalogError::from)?);
     }
     reply::ok(&StagingLocation {
         physical_address: Some(issued),
-        presigned_url_expiry: url.is_some().then(|| presign::until(&call)),
+        presigned_url_expiry: until,
         presigned_url: url,
         token: call.is_legacy_client().then(String::new),
     })

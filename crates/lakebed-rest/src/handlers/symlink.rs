@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::StatusCode;
 use lakebed_api::StorageUri;
-use lakebed_blocks::{BlockAddress, BlockError, BodyError, PutOptions};
+use lakebed_blocks::{BlockAddress, BlockError, BodyError, Namespace, PutOptions};
 use lakebed_catalog::{Catalog, CatalogError, ListRequest, ListedObject};
 use lakebed_core::{RefExpr, RepositoryId};
 
@@ -27,7 +27,7 @@ struct Directory {
     catalog: Catalog,
     repository: RepositoryId,
     reference: RefExpr,
-    namespace: String,
+    namespace: Namespace,
     request: ListRequest,
     done: bool,
     /// Directories found inside it.

@@ -99,7 +99,7 @@ pub(crate) async fn upload(mut call: Call, input: Upload) -> Reply {
 /// The answer to a write.
 pub(crate) async fn written(call: &Call, path: &str, entry: &Entry, status: StatusCode, show: Show) -> Reply {
     let repository = call.catalog().repository(&call.repository()?).await?;
-    let body = object_json::written(path, entry, &repository.storage_namespace, show)?;
+    let body = object_json::written(path, entry, repository.storage_namespace.as_str(), show)?;
     Ok(reply::raw_json(status, body))
 }
 

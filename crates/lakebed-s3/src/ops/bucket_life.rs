@@ -112,6 +112,7 @@ async fn create(call: &Call, id: &RepositoryId, template: &RepositoryTemplate) -
     let new = |namespace: String| NewRepository {
         id: id.clone(),
         storage_namespace: namespace,
+        storage_id: template.storage_id.clone(),
         default_branch: Some(template.default_branch.clone()),
         bare: false,
         read_only: false,

@@ -78,6 +78,15 @@ pub(crate) fn may_read(call: &Call) -> Result<Needs, S3Error> {
 
 /// The entry of the key in the state asked for, and its repository.
 pub(crate) async fn find(call: &Call, version: &Version) -> Result<(Arc<Repository>, EntryBytes), S3Error> {
+    let (repository, entry, _) = find_at(call, version).await?;
+    Ok((repository, entry))
+}
+
+/// The same, and a commit that has this entry, unless it is uncommitted.
+async fn find_at(
+    call: &Call,
+    version: &Version,
+) -> Result<(Arc<Repository>, EntryBytes, Option<CommitId>), S3Error> {
     let repository = call.repository()?;
     // A repository that is not there is said before a key that cannot be.
     let (reference, path) = match (call.reference(), call.path()) {
@@ -90,11 +99,11 @@ pub(crate) async fn find(call: &Call, version: &Version) -> Result<(Arc<Reposito
     let found = match version {
         Version::Current => {
             let at = call.ref_at()?.unwrap_or(reference);
-            call.catalog().locate(&repository, &at, &path).await
+            call.catalog().locate_at(&repository, &at, &path).await
         }
         Version::Commit(id) => {
             let reference = id.to_hex().parse().map_err(|_| S3Error::of(Code::NoSuchVersion))?;
-            call.catalog().locate(&repository, &reference, &path).await
+            call.catalog().locate_at(&repository, &reference, &path).await
         }
     };
     found.map_err(|error| match version {
@@ -152,7 +161,7 @@ impl Operation for GetObject {
     }
 
     async fn run(self, call: Call) -> Reply {
-        let (repository, entry) = find(&call, &self.version).await?;
+        let (repository, entry, commit) = find_at(&call, &self.version).await?;
         let entry = view(&entry)?;
         let request = call.headers();
         let now = call.catalog().clock().now().secs();
@@ -161,6 +170,7 @@ impl Operation for GetObject {
             Outcome::NotModified => {
                 let mut headers = HeaderMap::new();
                 stored::validators(&entry, &mut headers);
+                call.name_commit(commit.as_ref(), &mut headers);
                 return Err(S3Error::of(Code::NotModified).with_headers(headers));
             }
             Outcome::Failed(condition) => {
@@ -197,6 +207,7 @@ impl Operation for GetObject {
             headers.insert(PARTS_COUNT, HeaderValue::from(count));
         }
         self.version.echo(headers);
+        call.name_commit(commit.as_ref(), headers);
         for (query, name) in OVERRIDES {
             if let Some(value) = call.query.get(query) {
                 let value = HeaderValue::from_bytes(value.as_bytes())
@@ -264,7 +275,7 @@ impl GetObject {
             || self.part.is_some()
             || overrides
             || call.parts.method != Method::GET
-            || !blocks.info().presign
+            || !blocks.info_of(repository.storage_namespace.store()).is_some_and(|store| store.presign)
         {
             return Ok(None);
         }

@@ -43,7 +43,9 @@ impl Operation for ListObjects {
         xml.value("KeyCount", if found.at_ref_level { 0 } else { found.lines.len() });
         shape.write_tail(found.more, &mut xml);
         write_lines(&mut xml, &call, shape, &found.lines, Keys::Objects { with_owner: true })?;
-        of_bucket(&call, xml.finish("ListBucketResult"))
+        let mut response = of_bucket(&call, xml.finish("ListBucketResult"))?;
+        call.name_commit(found.commit.as_ref(), response.headers_mut());
+        Ok(response)
     }
 }
 
@@ -92,7 +94,9 @@ impl Operation for ListObjectsV2 {
         xml.value("KeyCount", found.lines.len());
         shape.write_tail(found.more, &mut xml);
         write_lines(&mut xml, &call, shape, &found.lines, Keys::Objects { with_owner: *fetch_owner })?;
-        of_bucket(&call, xml.finish("ListBucketResult"))
+        let mut response = of_bucket(&call, xml.finish("ListBucketResult"))?;
+        call.name_commit(found.commit.as_ref(), response.headers_mut());
+        Ok(response)
     }
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 use lakebed_auth::Permission;
 use lakebed_catalog::{EntryBytes, ErrorKind, ListRequest, ListedObject};
-use lakebed_core::{RefExpr, RepositoryId, Timestamp};
+use lakebed_core::{CommitId, RefExpr, RepositoryId, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::get::view;
@@ -134,6 +134,8 @@ pub(crate) struct Found {
     pub more: bool,
     /// The lines are refs, not keys of one.
     pub at_ref_level: bool,
+    /// A commit of which the page is the same.
+    pub commit: Option<CommitId>,
 }
 
 impl Found {
@@ -178,7 +180,7 @@ async fn at_ref_level(
             lines.push(Line::Prefix(alone));
         }
     }
-    Ok(Found { lines, more: more && shape.amount > 0, at_ref_level: true })
+    Ok(Found { lines, more: more && shape.amount > 0, at_ref_level: true, commit: None })
 }
 
 async fn in_ref(
@@ -188,7 +190,7 @@ async fn in_ref(
     (reference, rest): (&str, &str),
     after: &str,
 ) -> Result<Found, S3Error> {
-    let nothing = || Found { lines: Vec::new(), more: false, at_ref_level: false };
+    let nothing = || Found { lines: Vec::new(), more: false, at_ref_level: false, commit: None };
     let level = format!("{reference}/");
     let below = match after.strip_prefix(&level) {
         Some(path) => Some(path),
@@ -206,8 +208,8 @@ async fn in_ref(
         delimiter: shape.delimiter.clone(),
         amount: shape.amount,
     };
-    let page = match call.catalog().list_objects(repository, &expr, &request).await {
-        Ok(page) => page,
+    let (page, commit) = match call.catalog().list_objects_at(repository, &expr, &request).await {
+        Ok(found) => found,
         // A ref that is not there has no keys.
         Err(error) if is_no_ref(error.kind()) && call.place.named_ref().is_none() => return Ok(nothing()),
         Err(error) if is_no_ref(error.kind()) => return Err(call.no_such_ref()),
@@ -220,7 +222,7 @@ async fn in_ref(
         ListedObject::Object { path, entry } => Line::Key(level.clone() + &path, entry),
         ListedObject::Prefix(prefix) => Line::Prefix(level.clone() + &prefix),
     });
-    Ok(Found { lines: lines.collect(), more: page.has_more && shape.amount > 0, at_ref_level: false })
+    Ok(Found { lines: lines.collect(), more: page.has_more && shape.amount > 0, at_ref_level: false, commit })
 }
 
 /// How a listing shows its keys.

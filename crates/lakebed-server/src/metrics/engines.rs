@@ -1,5 +1,6 @@
 //! Calls of the key-value engine and of the object store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,9 @@ use lakebed_blocks::{
     BlockAddress, BlockError, BlockInfo, BlockStore, ByteRange, ByteStream, PresignedGet, PutOptions,
     StoreInfo, Stored, StoredPart, WaitingUpload,
 };
+use lakebed_catalog::Catalog;
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
+use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{Held, durations, register};
@@ -19,8 +22,11 @@ pub(super) struct Engines {
     kv: HistogramVec,
     kv_failures: IntCounterVec,
     kv_refused: IntCounterVec,
+    kv_conflicts: IntCounterVec,
     registry: Registry,
     blocks_open: IntGaugeVec,
+    /// By kind of store: two stores of one kind are counted together.
+    blocks: Mutex<HashMap<&'static str, HistogramVec>>,
 }
 
 impl Engines {
@@ -40,13 +46,30 @@ impl Engines {
             "lakebed_kv_not_done_total",
             "Transactions that were refused by a check, or whose outcome is unknown.",
         )?;
+        let kv_conflicts = IntCounterVec::new(
+            Opts::new("kv_cas_conflicts_total", "Transactions refused by a check, by the kind of record."),
+            &["op"],
+        )?;
+        register(registry, &kv_conflicts)?;
+        // Those of every installation are there from the start, so that a rate sees the first one.
+        for kind in ["ref", "staged", "gate"] {
+            kv_conflicts.with_label_values(&[kind]);
+        }
         let blocks_open = IntGaugeVec::new(
             Opts::new("blockstore_concurrent_operations", "Calls of the object store at work."),
             &["operation", "blockstore_type"],
         )?;
         register(registry, &kv)?;
         register(registry, &blocks_open)?;
-        Ok(Self { kv, kv_failures, kv_refused, registry: registry.clone(), blocks_open })
+        Ok(Self {
+            kv,
+            kv_failures,
+            kv_refused,
+            kv_conflicts,
+            registry: registry.clone(),
+            blocks_open,
+            blocks: Mutex::default(),
+        })
     }
 
     pub(super) fn kv(&self, kind: &'static str, kv: Arc<dyn Kv>) -> Arc<dyn Kv> {
@@ -61,8 +84,23 @@ impl Engines {
             transact: call("transact"),
             refused: self.kv_refused.with_label_values(&["refused", kind]),
             unknown: self.kv_refused.with_label_values(&["unknown", kind]),
+            conflicts: self.kv_conflicts.clone(),
             inner: kv,
         })
+    }
+
+    fn took(&self, kind: &'static str) -> Result<HistogramVec, prometheus::Error> {
+        let mut known = self.blocks.lock();
+        if let Some(took) = known.get(kind) {
+            return Ok(took.clone());
+        }
+        let took = HistogramVec::new(
+            durations(&format!("{kind}_operation_duration_seconds"), "Calls of the object store."),
+            &["operation", "error"],
+        )?;
+        register(&self.registry, &took)?;
+        known.insert(kind, took.clone());
+        Ok(took)
     }
 
     pub(super) fn blocks(
@@ -70,11 +108,7 @@ impl Engines {
         blocks: Arc<dyn BlockStore>,
     ) -> Result<Arc<dyn BlockStore>, prometheus::Error> {
         let kind = blocks.info().kind;
-        let took = HistogramVec::new(
-            durations(&format!("{kind}_operation_duration_seconds"), "Calls of the object store."),
-            &["operation", "error"],
-        )?;
-        register(&self.registry, &took)?;
+        let took = self.took(kind)?;
         let operation = |name: &str| Operation {
             well: took.with_label_values(&[name, "false"]),
             badly: took.with_label_values(&[name, "true"]),
@@ -121,6 +155,7 @@ struct CountedKv {
     transact: Call,
     refused: IntCounter,
     unknown: IntCounter,
+    conflicts: IntCounterVec,
 }
 
 #[async_trait]
@@ -136,9 +171,12 @@ impl Kv for CountedKv {
     }
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
         let outcome = self.transact.count(self.inner.transact(transaction)).await?;
-        match outcome {
+        match &outcome {
             Outcome::Done(_) => {}
-            Outcome::Refused(_) => self.refused.inc(),
+            Outcome::Refused(key) => {
+                self.refused.inc();
+                self.conflicts.with_label_values(&[Catalog::kind_of(key)]).inc();
+            }
             Outcome::Unknown => self.unknown.inc(),
         }
         Ok(outcome)

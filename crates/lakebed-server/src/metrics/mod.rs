@@ -2,12 +2,14 @@
 //! ([`engines`]), the process. Names and labels are those that dashboards made for lakeFS ask for (`operations.md` §3.2);
 //! ours begin with `lakebed_`.
 
+mod catalog;
 mod engines;
 mod requests;
 
 use std::sync::Arc;
 
 use lakebed_blocks::BlockStore;
+use lakebed_catalog::Catalog;
 use lakebed_kv::Kv;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -61,9 +63,23 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// There is one of this kind already.
+    /// A metric of this name was registered by something else.
     pub fn blocks(&self, blocks: Arc<dyn BlockStore>) -> Result<Arc<dyn BlockStore>, prometheus::Error> {
         self.0.engines.blocks(blocks)
+    }
+
+    /// Counts what happens in a catalog.
+    ///
+    /// # Errors
+    ///
+    /// There is one already.
+    pub fn catalog(&self, catalog: &Catalog) -> Result<(), prometheus::Error> {
+        catalog::count(&self.0.registry, catalog)
+    }
+
+    /// Connections of clients at the moment.
+    pub(crate) fn open_connections(&self) -> i64 {
+        self.0.connections.get()
     }
 
     /// A request came to a door.

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lakebed_blocks::BlockAddress;
 use lakebed_kv::PostgresConfig;
+use lakebed_kv_object::ObjectConfig;
 
 use super::{ConfigError, Values};
 
@@ -12,6 +14,7 @@ use super::{ConfigError, Values};
 pub(crate) enum Database {
     Local(PathBuf),
     Postgres(Box<PostgresConfig>),
+    Object(Box<ObjectConfig>),
     Mem,
 }
 
@@ -21,13 +24,14 @@ impl Database {
         match self {
             Self::Local(_) => "local",
             Self::Postgres(_) => "postgres",
+            Self::Object(_) => "object",
             Self::Mem => "mem",
         }
     }
 
-    /// Whether this process alone uses it.
+    /// Whether this process alone uses it. (In the object store, others stand by.)
     pub(crate) fn is_ours_alone(&self) -> bool {
-        matches!(self, Self::Local(_) | Self::Mem)
+        matches!(self, Self::Local(_) | Self::Object(_) | Self::Mem)
     }
 }
 
@@ -38,12 +42,54 @@ pub(super) fn database(values: &Values, expand: &dyn Fn(&str) -> PathBuf) -> Res
             Ok(Database::Local(expand(values.text("database.local.path").unwrap_or("~/lakefs/metadata"))))
         }
         "postgres" => Ok(Database::Postgres(Box::new(postgres(values)?))),
+        "object" => Ok(Database::Object(Box::new(object(values)?))),
         "mem" => Ok(Database::Mem),
         other => {
             let (key, value) = ("database.type", other.to_owned());
-            Err(ConfigError::Unsupported { key, value, supported: "local, postgres, mem" })
+            Err(ConfigError::Unsupported { key, value, supported: "local, postgres, object, mem" })
         }
     }
+}
+
+/// In the object store that is configured: the prefix must be an address of it.
+fn object(values: &Values) -> Result<ObjectConfig, ConfigError> {
+    const PREFIX: &str = "database.object.prefix";
+    const LEASE: &str = "database.object.lease";
+    let scheme = match values.text("blockstore.type").unwrap_or_default() {
+        "azure" => "https",
+        "mem" => {
+            let (key, value) = ("database.type", "object".to_owned());
+            let supported = "local, postgres, mem with blockstore.type mem, which keeps nothing";
+            return Err(ConfigError::Unsupported { key, value, supported });
+        }
+        scheme => scheme,
+    };
+    let prefix = values.text(PREFIX).unwrap_or_default();
+    let place = prefix.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+    if place.is_none_or(|place| place.split('/').filter(|part| !part.is_empty()).count() < 2) {
+        let supported = "a prefix in the configured blockstore, below a bucket or directory, that nothing else uses: \
+                         s3://bucket/lakebed-metadata, gs://.., https://account.blob.core.windows.net/container/.., \
+                         local://directory/..";
+        return Err(ConfigError::Unsupported { key: PREFIX, value: prefix.to_owned(), supported });
+    }
+    let mut config = ObjectConfig::new(BlockAddress::new(prefix));
+    if let Some(seconds) = values.duration(LEASE)? {
+        if !(1.0..=3600.0).contains(&seconds) {
+            let (key, value) = (LEASE, format!("{seconds}s"));
+            return Err(ConfigError::Unsupported { key, value, supported: "a duration from 1s to 1h" });
+        }
+        config.lease = Duration::from_secs_f64(seconds);
+    }
+    if let Some(bytes) = values.int("database.object.checkpoint_bytes")? {
+        config.checkpoint_bytes = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1 << 20, 1 << 30);
+    }
+    if let Some(bytes) = values.int("database.object.cache_bytes")? {
+        config.cache_bytes = bytes.max(1 << 20);
+    }
+    let name = values.text("database.object.server_name").map(str::to_owned);
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    config.holder = name.or_else(|| host().ok()).unwrap_or_else(|| "a server without a name".to_owned());
+    Ok(config)
 }
 
 fn postgres(values: &Values) -> Result<PostgresConfig, ConfigError> {
@@ -72,6 +118,32 @@ mod tests {
 
     fn configured(yaml: &str) -> Result<Database, ConfigError> {
         database(&Values::from_yaml(yaml)?, &|path| PathBuf::from(path))
+    }
+
+    #[test]
+    fn a_database_in_the_object_store_is_read() {
+        let s3 = |more: &str| {
+            configured(&format!("blockstore: {{type: s3}}\ndatabase: {{type: object, object: {{{more}}}}}"))
+        };
+        let Ok(Database::Object(config)) = s3(
+            "prefix: 's3://b/meta/', lease: 30s, checkpoint_bytes: 2_000_000, cache_bytes: 3000000, server_name: one",
+        ) else {
+            panic!("no object store")
+        };
+        assert_eq!(config.prefix.as_str(), "s3://b/meta/");
+        assert_eq!((config.lease, config.holder.as_str()), (Duration::from_secs(30), "one"));
+        assert_eq!((config.checkpoint_bytes, config.cache_bytes), (2_000_000, 3_000_000));
+        for wrong in
+            ["", "prefix: meta", "prefix: 's3://bucket'", "prefix: 's3://bucket/'", "prefix: 'gs://b/meta'"]
+        {
+            let error = s3(wrong).err().unwrap().to_string();
+            assert!(error.contains("database.object.prefix") && error.contains("s3://bucket/"), "{error}");
+        }
+        let error = s3("prefix: 's3://b/meta', lease: 10ms").err().unwrap().to_string();
+        assert!(error.contains("database.object.lease") && error.contains("1s"), "{error}");
+        let mem =
+            configured("blockstore: {type: mem}\ndatabase: {type: object, object: {prefix: 'mem://b/m'}}");
+        assert!(mem.err().unwrap().to_string().contains("database.type"));
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use lakebed_s3::{CorsConfig, RedirectConfig, RepositoryTemplate, S3Config};
 
-use super::{ConfigError, Values, store};
+use super::{ConfigError, StoreSettings, Values, stores};
 
 /// Methods that pages may use unless configured otherwise.
 const CORS_METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
 
 /// What the values say of the gateway.
-pub(super) fn gateway(values: &Values) -> Result<S3Config, ConfigError> {
+pub(super) fn gateway(values: &Values, stores: &[StoreSettings]) -> Result<S3Config, ConfigError> {
     let mut config = S3Config::default();
     let domains = values.list("gateways.s3.domain_name");
     if !domains.is_empty() {
@@ -28,6 +28,7 @@ pub(super) fn gateway(values: &Values) -> Result<S3Config, ConfigError> {
     set("gateways.s3.strict_region", &mut config.strict_region)?;
     set("gateways.s3.flat_mode", &mut config.flat_mode)?;
     set("gateways.s3.branch_buckets", &mut config.branch_buckets)?;
+    set("gateways.s3.commit_header", &mut config.commit_header)?;
     // What is a bucket and nothing more is made and deleted like one.
     config.allow_delete_repository = config.flat_mode;
     set("gateways.s3.allow_delete_repository", &mut config.allow_delete_repository)?;
@@ -42,7 +43,8 @@ pub(super) fn gateway(values: &Values) -> Result<S3Config, ConfigError> {
     config.redirect = RedirectConfig {
         user_agents: values.list("gateways.s3.redirect.user_agents"),
         access_keys: values.list("gateways.s3.redirect.access_keys"),
-        life: store::presign(values)?.life,
+        // Whoever is sent to any of them finds it still open.
+        life: stores.iter().map(|store| store.presign.life).min().unwrap_or_default(),
     };
     Ok(config)
 }
@@ -53,6 +55,8 @@ fn template(values: &Values, flat_mode: bool) -> Result<Option<RepositoryTemplat
     if !values.bool("gateways.s3.create_repository.enabled")?.unwrap_or(flat_mode) {
         return Ok(None);
     }
+    let storage_id = values.text("gateways.s3.create_repository.storage_id").unwrap_or_default();
+    let store = stores::of_created(values, storage_id)?;
     let storage_namespace = match values.text(TEMPLATE) {
         Some(template) if template.contains("{name}") => template.to_owned(),
         Some(template) => {
@@ -62,14 +66,18 @@ fn template(values: &Values, flat_mode: bool) -> Result<Option<RepositoryTemplat
                 expected: "a namespace with {name} in it, such as s3://bucket/repositories/{name}".to_owned(),
             });
         }
-        None => match (values.text("blockstore.default_namespace_prefix"), values.text("blockstore.type")) {
+        None => match (store.text("blockstore.default_namespace_prefix"), store.text("blockstore.type")) {
             (Some(prefix), _) => format!("{}/{{name}}", prefix.trim_end_matches('/')),
             (None, Some(scheme @ ("local" | "mem"))) => format!("{scheme}://{{name}}"),
             _ => return Err(ConfigError::Missing { keys: vec![TEMPLATE], hint: "" }),
         },
     };
     let default_branch = values.text("gateways.s3.create_repository.default_branch").unwrap_or("main");
-    Ok(Some(RepositoryTemplate { storage_namespace, default_branch: default_branch.to_owned() }))
+    Ok(Some(RepositoryTemplate {
+        storage_namespace,
+        storage_id: storage_id.to_owned(),
+        default_branch: default_branch.to_owned(),
+    }))
 }
 
 /// The rules for pages of other origins; there are none until an origin is allowed.
@@ -101,7 +109,7 @@ mod tests {
     fn read(yaml: &str) -> Result<S3Config, ConfigError> {
         let values = Values::from_yaml(yaml)?;
         assert!(values.unknown.is_empty(), "{:?}", values.unknown);
-        gateway(&values)
+        gateway(&values, &[])
     }
 
     #[test]

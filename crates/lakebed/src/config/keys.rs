@@ -34,15 +34,18 @@ macro_rules! keys {
 keys! {
     "listen_address" Text used;
     "tls.enabled" Bool used;
-    "tls.cert_file" Text ignored;
-    "tls.key_file" Text ignored;
+    "tls.cert_file" Text used;
+    "tls.key_file" Text used;
     "ui.enabled" Bool ignored;
+    "debug.enabled" Bool used;
+    "shutdown.grace" Duration used;
+    "shutdown.drain_timeout" Duration used;
     "logging.format" Text used;
     "logging.level" Text used;
     "logging.audit_log_level" Text used;
     "logging.output" List used;
-    "logging.file_max_size_mb" Int ignored;
-    "logging.files_keep" Int ignored;
+    "logging.file_max_size_mb" Int used;
+    "logging.files_keep" Int used;
     "logging.trace_request_headers" Bool ignored;
     "actions.enabled" Bool ignored;
     "actions.lua.net_http_enabled" Bool ignored;
@@ -67,6 +70,11 @@ keys! {
     "database.dynamodb.health_check_interval" Duration ignored;
     "database.dynamodb.max_attempts" Int ignored;
     "database.dynamodb.max_connections" Int ignored;
+    "database.object.prefix" Text used;
+    "database.object.lease" Duration used;
+    "database.object.checkpoint_bytes" Int used;
+    "database.object.cache_bytes" Int used;
+    "database.object.server_name" Text used;
     "database.drop_tables" Bool ignored;
     "database.connection_string" Text ignored;
     "database.max_open_connections" Int ignored;
@@ -140,6 +148,7 @@ keys! {
     "blockstore.local.import_enabled" Bool used;
     "blockstore.local.import_hidden" Bool used;
     "blockstore.local.allowed_external_prefixes" List used;
+    "blockstores.signing.secret_key" Text used;
     "graveler.ensure_readable_root_namespace" Bool ignored;
     "graveler.max_batch_delay" Duration ignored;
     "graveler.background.rate_limit" Int ignored;
@@ -174,8 +183,10 @@ keys! {
     "gateways.s3.max_put_size" Int used;
     "gateways.s3.flat_mode" Bool used;
     "gateways.s3.branch_buckets" Bool used;
+    "gateways.s3.commit_header" Bool used;
     "gateways.s3.create_repository.enabled" Bool used;
     "gateways.s3.create_repository.storage_namespace_template" Text used;
+    "gateways.s3.create_repository.storage_id" Text used;
     "gateways.s3.create_repository.default_branch" Text used;
     "gateways.s3.allow_delete_repository" Bool used;
     "gateways.s3.cors.allowed_origins" List used;

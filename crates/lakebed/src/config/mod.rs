@@ -4,14 +4,18 @@
 mod database;
 mod gateway;
 mod keys;
+mod process;
 mod store;
+mod stores;
 mod values;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use database::Database;
 use lakebed_s3::S3Config;
-pub(crate) use store::{Blockstore, Presign};
+pub(crate) use process::{LogOutput, Logging, Shutdown, TlsFiles};
+pub(crate) use store::Blockstore;
+pub(crate) use stores::StoreSettings;
 pub(crate) use values::Values;
 
 /// Why a configuration does not start a server.
@@ -31,6 +35,15 @@ pub(crate) enum ConfigError {
     Missing { keys: Vec<&'static str>, hint: &'static str },
     #[error("'{key}': '{value}' is not supported, use one of: {supported}")]
     Unsupported { key: &'static str, value: String, supported: &'static str },
+    #[error("{0}")]
+    Stores(String),
+    #[error("blockstores.stores[{at}] ('{id}'): {source}")]
+    InStore {
+        at: usize,
+        id: String,
+        #[source]
+        source: Box<ConfigError>,
+    },
     #[error("unknown keys: {}", .0.join(", "))]
     Unknown(Vec<String>),
 }
@@ -51,15 +64,14 @@ pub(crate) struct Installation {
 /// What a server is started with.
 pub(crate) struct Settings {
     pub(crate) listen_address: String,
-    pub(crate) log_level: String,
-    /// Records of requests are shown if this level is.
-    pub(crate) audit_log_level: String,
-    pub(crate) log_json: bool,
-    pub(crate) log_outputs: Vec<String>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) logging: Logging,
+    /// Whether administrators may look into the process.
+    pub(crate) debug: bool,
     pub(crate) database: Database,
-    pub(crate) blockstore: Blockstore,
-    pub(crate) presign: Presign,
-    pub(crate) default_namespace_prefix: Option<String>,
+    /// One without an id, or several with one each.
+    pub(crate) stores: Vec<StoreSettings>,
     pub(crate) signing_key: Vec<u8>,
     pub(crate) secret_key: Vec<u8>,
     pub(crate) login_secs: i64,
@@ -110,23 +122,24 @@ impl Settings {
         let missing: Vec<&'static str> = ["database.type", "blockstore.type", "auth.encrypt.secret_key"]
             .into_iter()
             .filter(|key| values.text(key).is_none())
+            .filter(|key| *key != "blockstore.type" || !values.has_several_stores())
             .collect();
         if !missing.is_empty() {
             let hint = if missing.len() == 3 { SHORTEST } else { "" };
             return Err(ConfigError::Missing { keys: missing, hint });
         }
-        if values.given("blockstore.signing.secret_key") == Some("") {
-            return Err(ConfigError::Missing { keys: vec!["blockstore.signing.secret_key"], hint: "" });
-        }
-        if values.bool("tls.enabled")? == Some(true) {
-            return Err(ConfigError::Unsupported {
-                key: "tls.enabled",
-                value: "true".to_owned(),
-                supported: "false, with a proxy in front that terminates TLS",
-            });
+        let signing = if values.has_several_stores() {
+            "blockstores.signing.secret_key"
+        } else {
+            "blockstore.signing.secret_key"
+        };
+        // Stores that clients are sent to by several names have a secret of their own.
+        if values.given(signing) == Some("") || values.has_several_stores() && values.text(signing).is_none()
+        {
+            return Err(ConfigError::Missing { keys: vec![signing], hint: "" });
         }
         let database = database::database(values, &expand)?;
-        let blockstore = store::blockstore(values, &expand)?;
+        let stores = stores::stores(values, &expand)?;
         let installation = match (
             values.text("installation.user_name"),
             values.text("installation.access_key_id"),
@@ -138,21 +151,19 @@ impl Settings {
             _ => None,
         };
         let secret_key = values.text("auth.encrypt.secret_key").unwrap_or_default().as_bytes().to_vec();
-        let signing_key = match values.text("blockstore.signing.secret_key") {
+        let signing_key = match values.text(signing) {
             Some(key) => key.as_bytes().to_vec(),
             None => [b"lakebed issued addresses v1 ".as_slice(), &secret_key].concat(),
         };
-        let outputs = values.list("logging.output");
         Ok(Self {
             listen_address: values.text("listen_address").unwrap_or("0.0.0.0:8000").to_owned(),
-            log_level: values.text("logging.level").unwrap_or("INFO").to_lowercase(),
-            audit_log_level: values.text("logging.audit_log_level").unwrap_or("DEBUG").to_lowercase(),
-            log_json: values.text("logging.format").is_some_and(|format| format.eq_ignore_ascii_case("json")),
-            log_outputs: if outputs.is_empty() { vec!["-".to_owned()] } else { outputs },
+            tls: process::tls(values, &expand)?,
+            shutdown: process::shutdown(values)?,
+            logging: process::logging(values, &expand)?,
+            debug: values.bool("debug.enabled")?.unwrap_or(false),
             database,
-            blockstore,
-            presign: store::presign(values)?,
-            default_namespace_prefix: values.text("blockstore.default_namespace_prefix").map(str::to_owned),
+            gateway: gateway::gateway(values, &stores)?,
+            stores,
             signing_key,
             secret_key,
             login_secs: values.duration("auth.login_duration")?.unwrap_or(604_800.0) as i64,
@@ -160,7 +171,6 @@ impl Settings {
             node_cache_bytes: values
                 .int("committed.sstable.memory.cache_size_bytes")?
                 .map_or(NODE_CACHE_BYTES, |bytes| bytes.min(NODE_CACHE_BYTES)),
-            gateway: gateway::gateway(values)?,
         })
     }
 }
@@ -213,7 +223,7 @@ mod tests {
     #[test]
     fn unknown_engines_name_the_known_ones() {
         let error = settings(&LEAST.replacen("mem", "mysql", 1)).err().unwrap().to_string();
-        assert!(error.contains("mysql") && error.contains("local, postgres, mem"), "{error}");
+        assert!(error.contains("mysql") && error.contains("local, postgres, object, mem"), "{error}");
         let error = settings(&LEAST.replace("blockstore: {type: mem}", "blockstore: {type: ftp}"))
             .err()
             .unwrap()

@@ -6,11 +6,16 @@ use serde_yaml_ng::Value;
 
 use super::ConfigError;
 use super::keys::{self, ACCEPTED_SECTIONS, KEYS, Kind};
+use super::stores::StoreValues;
 
 /// What was configured, by key name. Values are kept as text until read; a list has one text per item.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     by_key: BTreeMap<&'static str, Vec<String>>,
+    /// `blockstores.stores`, in order.
+    pub(super) stores: Vec<StoreValues>,
+    /// Whether there is a section `blockstores` at all.
+    several_stores: bool,
     /// What was found and will have no effect.
     pub(crate) ignored: Vec<String>,
     /// Keys nobody knows, with the nearest known one.
@@ -40,6 +45,11 @@ impl Values {
             }
             return Ok(());
         }
+        if path == "blockstores" {
+            self.several_stores = true;
+        } else if path == "blockstores.stores" {
+            return self.read_stores(value);
+        }
         let accepted = |section: &&str| path == **section || path.starts_with(&format!("{section}."));
         if ACCEPTED_SECTIONS.iter().any(accepted) {
             self.ignored.push(path);
@@ -64,6 +74,57 @@ impl Values {
         Ok(())
     }
 
+    /// Each store is read as a single one would be.
+    fn read_stores(&mut self, value: &Value) -> Result<(), ConfigError> {
+        const EXPECTED: &str = "a list of stores, each a map with at least id and type";
+        let wrong_item = || wrong("blockstores.stores", "what is there", EXPECTED);
+        let items = match value {
+            Value::Null => return Ok(()),
+            value => value.as_sequence().ok_or_else(wrong_item)?,
+        };
+        for (at, item) in items.iter().enumerate() {
+            let mut rest = item.as_mapping().ok_or_else(wrong_item)?.clone();
+            let mut own = |name: &str| match rest.remove(name) {
+                Some(value) => scalar(&format!("blockstores.stores[{at}].{name}"), &value),
+                None => Ok(String::new()),
+            };
+            let (id, description, compatible) =
+                (own("id")?, own("description")?, own("backward_compatible")?);
+            let mut values = Self::default();
+            values.flatten("blockstore".to_owned(), &Value::Mapping(rest))?;
+            let here = |key: &str| key.replacen("blockstore.", &format!("blockstores.stores[{at}]."), 1);
+            self.unknown.extend(values.unknown.drain(..).map(|(key, nearest)| (here(&key), nearest)));
+            self.ignored.extend(values.unused().map(here));
+            self.stores.push(StoreValues {
+                id,
+                description,
+                backward_compatible: match compatible.as_str() {
+                    "" => false,
+                    text => truth(text).ok_or_else(|| {
+                        wrong(&here("blockstore.backward_compatible"), text, "true or false")
+                    })?,
+                },
+                values,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether several stores are configured, or begun to be.
+    pub(super) fn has_several_stores(&self) -> bool {
+        self.several_stores
+    }
+
+    /// A key that was given whose name begins like this.
+    pub(super) fn first_below(&self, section: &str) -> Option<&'static str> {
+        self.by_key.keys().find(|name| name.starts_with(section)).copied()
+    }
+
+    /// The keys that were given and have no effect.
+    fn unused(&self) -> impl Iterator<Item = &'static str> + use<'_> {
+        self.by_key.keys().copied().filter(|name| keys::find(name).is_some_and(|key| !key.used))
+    }
+
     /// Lays the environment over what is there: `LAKEFS_*` first, `LAKEBED_*` over it. Names are looked up in the table
     /// of known keys, for keys contain `_` themselves.
     pub(crate) fn overlay(&mut self, variable: impl Fn(&str) -> Option<String>) {
@@ -75,12 +136,8 @@ impl Values {
                 }
             }
         }
-        self.ignored.extend(
-            self.by_key
-                .keys()
-                .filter(|name| keys::find(name).is_some_and(|key| !key.used))
-                .map(|name| (*name).to_owned()),
-        );
+        let unused: Vec<String> = self.unused().map(str::to_owned).collect();
+        self.ignored.extend(unused);
     }
 
     /// A default below everything else.
@@ -113,13 +170,7 @@ impl Values {
     }
 
     pub(crate) fn bool(&self, name: &'static str) -> Result<Option<bool>, ConfigError> {
-        self.text(name)
-            .map(|text| match text.to_lowercase().as_str() {
-                "true" | "t" | "1" | "yes" | "on" => Ok(true),
-                "false" | "f" | "0" | "no" | "off" => Ok(false),
-                _ => Err(wrong(name, text, "true or false")),
-            })
-            .transpose()
+        self.text(name).map(|text| truth(text).ok_or_else(|| wrong(name, text, "true or false"))).transpose()
     }
 
     pub(crate) fn int(&self, name: &'static str) -> Result<Option<u64>, ConfigError> {
@@ -146,6 +197,14 @@ impl Values {
             }
         }
         Ok(())
+    }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text.to_lowercase().as_str() {
+        "true" | "t" | "1" | "yes" | "on" => Some(true),
+        "false" | "f" | "0" | "no" | "off" => Some(false),
+        _ => None,
     }
 }
 

@@ -55,6 +55,25 @@ def test_requests_are_counted_by_operation(server, repo, s3):
     assert after["api_connections"] == 0 and after["gateway_connections"] == 0
 
 
+def test_caches_queues_and_conflicts_are_counted(server, repo):
+    at = f"/repositories/{repo}/branches/main"
+    before = metrics(server)
+    assert server.rest("POST", f"{at}/objects", b"x", path="counted")[0] == 201
+    assert server.rest("POST", f"{at}/commits", {"message": "m"})[0] == 201
+    assert server.rest("POST", f"/repositories/{repo}/tags", {"id": "t", "ref": "main"})[0] == 201
+    assert server.rest("POST", f"/repositories/{repo}/tags", {"id": "t", "ref": "main"})[0] == 409
+    for _ in range(3):
+        assert server.rest("GET", f"/repositories/{repo}/refs/main/objects", path="counted")[0] == 200
+    after = metrics(server)
+    assert after["branch_queue_wait_seconds_count"] > before["branch_queue_wait_seconds_count"]
+    assert after["branch_queue_depth"] == 0
+    assert after['metadata_cache_hits{tier="branches"}'] > before['metadata_cache_hits{tier="branches"}']
+    assert after['metadata_cache_hits{tier="nodes"}'] >= before['metadata_cache_hits{tier="nodes"}'] + 3
+    assert after['metadata_cache_misses{tier="commits"}'] >= 1 and after['metadata_cache_bytes{tier="nodes"}'] > 0
+    conflicts = 'kv_cas_conflicts_total{op="ref"}'
+    assert after.get(conflicts, 0) >= before.get(conflicts, 0)
+
+
 def test_no_client_makes_series(server, repo):
     """Neither with methods, nor with paths or names."""
     before = len(metrics(server))
@@ -78,6 +97,8 @@ def test_a_record_of_each_request(server, repo, s3):
     found = {(record["service_name"], record["operation_id"]): record for record in records if record["repository"] == repo}
     branch = found["rest_api", "getBranch"]
     assert branch["status_code"] == 200 and branch["ref"] == "main" and branch["method"] == "GET" and branch["user"]
+    assert branch["msg"] == "HTTP call ended" and branch["log_audit"] is True and branch["level"] == "info"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", branch["time"])
     assert branch["request_id"] and branch["source_ip"].startswith("127.0.0.1:")
     put = found["s3_gateway", "PutObject"]
     assert put["ref"] == "main" and put["path"] == f"/{repo}/main/recorded" and "Boto3" in put["client"]
