@@ -179,6 +179,12 @@ pub(super) struct Client {
     attempt_timeout: Duration,
 }
 
+/// The time signatures are made for and credentials end by. It decides nothing of the engine's own.
+#[expect(clippy::disallowed_methods, reason = "signatures name the time of the machine")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -276,7 +282,7 @@ impl Client {
         let mut kept = self.credentials.lock().await;
         if let Some(credentials) = &*kept {
             let ends = credentials.expiry();
-            if ends.is_none_or(|ends| ends > SystemTime::now() + FRESH) {
+            if ends.is_none_or(|ends| ends > now() + FRESH) {
                 return Ok(credentials.clone());
             }
         }
@@ -299,7 +305,7 @@ impl Client {
             .identity(&identity)
             .region(&self.region)
             .name("dynamodb")
-            .time(SystemTime::now())
+            .time(now())
             .settings(SigningSettings::default())
             .build()
             .map_err(|error| unsigned(&error))?
@@ -390,10 +396,7 @@ impl Client {
         // later ones are told, except that they succeeded (by then or before), it may still happen.
         let mut unsure = false;
         loop {
-            let failure = match self.once(operation, &body).await {
-                Ok(_) => return Ok(Decided::Done),
-                Err(failure) => failure,
-            };
+            let Err(failure) = self.once(operation, &body).await else { return Ok(Decided::Done) };
             if let Failure::Lost(why) = &failure {
                 tracing::debug!(operation, why, "no answer of DynamoDB to a write");
                 unsure = true;

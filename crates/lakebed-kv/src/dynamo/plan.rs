@@ -72,17 +72,17 @@ impl Plan {
                     plan.actions.push((Some(key.clone()), "Put", action.into()));
                     if number > 0 {
                         let note: [(&str, &[u8]); 2] = [("k", &key[..]), ("n", &number_bytes)];
-                        plan.put(table, item(&layout::pieces_note(&handle), &note));
+                        plan.put(table, &item(&layout::pieces_note(&handle), &note));
                         for (number, piece) in rest.chunks(PIECE).enumerate() {
                             let at = layout::piece(&handle, number as u16);
-                            plan.put(table, item(&at, &[("v", piece)]));
+                            plan.put(table, &item(&at, &[("v", piece)]));
                         }
                     }
                 }
             }
         }
         for (_, sign) in signs {
-            plan.put(table, sign);
+            plan.put(table, &sign);
         }
         for (key, check) in checks {
             let mut action = action(table, Some(check));
@@ -98,7 +98,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn put(&mut self, table: &str, item: Value) {
+    fn put(&mut self, table: &str, item: &Value) {
         self.actions.push((None, "Put", json!({"TableName": table, "Item": item})));
     }
 
