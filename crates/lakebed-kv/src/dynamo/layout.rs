@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_layout_is_what_tables_hold() {
-        assert_eq!(place(b"row"), Place { partition: vec![b'k', 6], sort: b"row".to_vec() });
+        assert_eq!(place(b"row"), Place { partition: vec![b'k', 13], sort: b"row".to_vec() });
         let shards: std::collections::BTreeSet<_> =
             (0..1000_u32).map(|n| place(&n.to_be_bytes()).partition).collect();
         assert_eq!(shards.len(), usize::from(SHARDS));
