@@ -31,6 +31,7 @@ pub async fn run_all<F: Future<Output = Arc<dyn Kv>>>(make: impl Fn() -> F) {
     malformed_transactions_are_refused(&*make().await).await;
     scans_are_ordered_limited_and_continue(&*make().await).await;
     binary_keys_and_large_values(&*make().await).await;
+    long_keys_are_ordered_among_others(&*make().await).await;
     many_keys_are_read_at_one_instant(make().await).await;
     no_update_is_lost(make().await).await;
     a_key_is_linearizable(make().await).await;
@@ -136,6 +137,42 @@ pub async fn binary_keys_and_large_values(kv: &dyn Kv) {
     assert_eq!(all[3].value.len(), 1 << 20);
     assert_eq!(kv.scan(&KeyRange::prefix(&[255]), 10).await.unwrap().len(), 3);
     assert_eq!(kv.get(&[0]).await.unwrap().unwrap().value.len(), 0);
+}
+
+/// Up to the longest the engine takes; alike in all but their last bytes.
+pub async fn long_keys_are_ordered_among_others(kv: &dyn Kv) {
+    let longest = kv.limits().max_key_bytes;
+    let mut keys = Vec::new();
+    for length in [1, 500, 1000, 1020, 1021, 1022, 1023, 1024, 1025, 1100, longest - 1] {
+        let stem = vec![b'k'; length];
+        for end in [0, 1, 255] {
+            keys.push([&stem[..], &[end]].concat());
+        }
+    }
+    keys.retain(|key| key.len() <= longest);
+    for key in &keys {
+        let write = Transaction::new().check(key.clone(), Check::Absent).put(key.clone(), key.clone());
+        assert!(matches!(kv.transact(write).await.unwrap(), Outcome::Done(_)));
+    }
+    keys.sort();
+    for limit in [2, 5, 100] {
+        let mut range = KeyRange::prefix(b"k");
+        let mut found = Vec::new();
+        loop {
+            let page = kv.scan(&range, limit).await.unwrap();
+            found.extend(page.iter().map(|row| row.key.to_vec()));
+            let Some(last) = page.last().filter(|_| page.len() == limit) else { break };
+            range.start = Bytes::from([&last.key[..], &[0]].concat());
+        }
+        assert_eq!(found, keys);
+    }
+    for (at, key) in keys.iter().enumerate() {
+        assert_eq!(kv.get(key).await.unwrap().unwrap().value, *key);
+        let range = KeyRange { start: key.clone().into(), end: keys.get(at + 3).cloned().map(Bytes::from) };
+        let found: Vec<_> =
+            kv.scan(&range, 100).await.unwrap().into_iter().map(|row| row.key.to_vec()).collect();
+        assert_eq!(found, keys[at..(at + 3).min(keys.len())]);
+    }
 }
 
 /// Two keys always written together are never seen apart, by one read or by two in a row.

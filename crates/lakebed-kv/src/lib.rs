@@ -8,11 +8,12 @@
 //! - Reads are strongly consistent and durable: what a crash could take back is never shown.
 //! - [`Kv::scan`] is no snapshot; [`Kv::get_many`] is one consistent round trip.
 //!
-//! Engines: [`FjallKv`] (embedded, the default), [`PostgresKv`] (many servers over one truth), [`MemKv`] (tests). Behaviour shared by all engines is
-//! proven by the [`conformance`] suite. What the keys mean is not known here.
+//! Engines: [`FjallKv`] (embedded, the default), [`PostgresKv`] and [`DynamoKv`] (many servers over one truth), [`MemKv`]
+//! (tests). Behaviour shared by all engines is proven by the [`conformance`] suite. What the keys mean is not known here.
 
 pub mod check;
 pub mod conformance;
+mod dynamo;
 mod fjall;
 mod mem;
 mod postgres;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use crate::dynamo::{DynamoCall, DynamoConfig, DynamoKv, DynamoWatch};
 pub use crate::fjall::{FjallConfig, FjallKv};
 pub use crate::mem::MemKv;
 pub use crate::postgres::{Migrated, PostgresConfig, PostgresKv};
@@ -179,7 +181,8 @@ pub trait Kv: Send + Sync + 'static {
     /// The value at `key`.
     async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError>;
 
-    /// The values at `keys`, in their order, all seen at one instant.
+    /// The values at `keys`, in their order, all seen at one instant if they are no more than [`Limits::max_items`];
+    /// of more, an engine may see each part of that size at an instant of its own.
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError>;
 
     /// The first `limit` rows of `range` in key order. Fewer than `limit` rows: the range is exhausted. Continue
