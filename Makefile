@@ -76,7 +76,7 @@ node_modules/azurite:
 .PHONY: test-engines
 test-engines: build venvs ## Key-value engines on real servers: conformance, faults, histories, several servers over one
 	scripts/need.sh postgres-server=postgresql psql=postgresql-client setpriv=util-linux
-	cargo test -q -p lakebed-kv --test postgres -- --ignored
+	cargo test -q -p lakebed-kv --test postgres --test dynamo -- --ignored
 	$(PYTEST) tests/engines tests/formats
 
 .PHONY: test-promises
@@ -92,7 +92,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 .PHONY: test-all
 test-all: test test-chart test-spark torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
-	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres -- --ignored
+	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres --test dynamo -- --ignored
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
 	LAKEBED_FUZZ=1000000 LAKEBED_FUZZ_EXAMPLES=200 LAKEBED_SEED=$$RANDOM $(FUZZ) tests/fuzz
 	$(PYTHON) tests/golden/check.py --all

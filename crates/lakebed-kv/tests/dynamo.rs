@@ -60,7 +60,7 @@ async fn the_suite_of_all_engines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "unfinished: loses so many requests that judging does not end"]
+#[ignore = "needs an emulator: make test-engines"]
 async fn histories_of_two_servers_are_linearizable_while_requests_are_lost() {
     let emulator = Emulator::start();
     let wire = Wire::to(emulator.port).await;
@@ -68,7 +68,7 @@ async fn histories_of_two_servers_are_linearizable_while_requests_are_lost() {
     // What is not answered is lost soon.
     let hasty = DynamoConfig { attempt_timeout: Duration::from_millis(500), ..config(&table, wire.port) };
     let engines: [Arc<dyn Kv>; 2] = [open(&table, emulator.port).await, Arc::new(opened(&hasty).await)];
-    let histories: u64 = std::env::var("LAKEBED_HISTORIES").map_or(40, |text| text.parse().unwrap());
+    let histories: u64 = std::env::var("LAKEBED_HISTORIES").map_or(20, |text| text.parse().unwrap());
     let (mut recorded, mut unknown) = (0, 0);
     for seed in 0..histories {
         let name = format!("h{seed}");
@@ -82,10 +82,9 @@ async fn histories_of_two_servers_are_linearizable_while_requests_are_lost() {
                     tokio::task::block_in_place(|| emulator.fault(fault, 1));
                 }
                 wire.cut(cuts[before as usize % cuts.len()]);
-                while wire.cuts.load(Ordering::SeqCst) == before && !done.load(Ordering::SeqCst) {
-                    tokio::task::yield_now().await;
-                }
-                for _ in 0..2000 {
+                // Most writes come through: a history of nothing but unknown outcomes says little, and takes long to judge.
+                let through = wire.writes.load(Ordering::SeqCst) + 8;
+                while wire.writes.load(Ordering::SeqCst) < through && !done.load(Ordering::SeqCst) {
                     tokio::task::yield_now().await;
                 }
             }

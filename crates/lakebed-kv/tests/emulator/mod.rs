@@ -79,6 +79,8 @@ pub(crate) struct Wire {
     pub(crate) port: u16,
     next: Arc<AtomicU8>,
     pub(crate) cuts: Arc<AtomicU64>,
+    /// Writes that came by.
+    pub(crate) writes: Arc<AtomicU64>,
     carrier: tokio::task::JoinHandle<()>,
 }
 
@@ -87,18 +89,19 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (next, cuts): (Arc<AtomicU8>, Arc<AtomicU64>) = Default::default();
+        let writes: Arc<AtomicU64> = Arc::default();
         let carrier = tokio::spawn({
-            let (next, cuts) = (next.clone(), cuts.clone());
+            let (next, cuts, writes) = (next.clone(), cuts.clone(), writes.clone());
             async move {
                 let mut carried = tokio::task::JoinSet::new();
                 while let Ok((client, _)) = listener.accept().await {
                     if let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await {
-                        carried.spawn(carry(client, server, next.clone(), cuts.clone()));
+                        carried.spawn(carry(client, server, next.clone(), cuts.clone(), writes.clone()));
                     }
                 }
             }
         });
-        Self { port, next, cuts, carrier }
+        Self { port, next, cuts, writes, carrier }
     }
 
     /// The next write over any connection is cut off so, once.
@@ -114,7 +117,13 @@ impl Drop for Wire {
 }
 
 /// Carries bytes both ways. A request begins with its head, which names the operation.
-async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<AtomicU8>, cuts: Arc<AtomicU64>) {
+async fn carry(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    next: Arc<AtomicU8>,
+    cuts: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
+) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (mut up, mut down) = (vec![0; 1 << 20], vec![0; 1 << 16]);
     let mut cut = 0;
@@ -126,6 +135,9 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<AtomicU8>
                 let head = String::from_utf8_lossy(head);
                 let operations = [".TransactWriteItems", ".PutItem", ".DeleteItem"];
                 let is_write = head.starts_with("POST ") && operations.iter().any(|name| head.contains(name));
+                if is_write {
+                    writes.fetch_add(1, Ordering::SeqCst);
+                }
                 if is_write && cut == 0 {
                     cut = next.swap(Cut::Never as u8, Ordering::SeqCst);
                     if cut != 0 {
