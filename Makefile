@@ -92,7 +92,8 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 .PHONY: test-all
 test-all: test test-chart test-spark torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
-	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres --test dynamo -- --ignored
+	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres -- --ignored
+	LAKEBED_HISTORIES=200 cargo test -q -p lakebed-kv --test dynamo -- --ignored histories
 	LAKEBED_BOUNDED=full $(PYTEST) tests/bounded
 	LAKEBED_FUZZ=1000000 LAKEBED_FUZZ_EXAMPLES=200 LAKEBED_SEED=$$RANDOM $(FUZZ) tests/fuzz
 	$(PYTHON) tests/golden/check.py --all
