@@ -129,9 +129,9 @@ def test_tags_come_and_go_and_the_content_stays(server, repo, door):
         return [(tag.findtext("Key"), tag.findtext("Value")) for tag in found]
 
     assert tags() == [("a", "1"), ("b", "2")]
-    one = "<Tagging><TagSet><Tag><Key>z &amp;</Key><Value>ü</Value></Tag></TagSet></Tagging>".encode()
+    one = "<Tagging><TagSet><Tag><Key>z &#61;</Key><Value>ü</Value></Tag></TagSet></Tagging>".encode()
     assert door.s3("PUT", at, one, query={"tagging": ""})[0] == 200
-    assert tags() == [("z &", "ü")]
+    assert tags() == [("z =", "ü")]
     assert door.s3("HEAD", at)[2]["x-amz-tagging-count"] == "1"
     assert door.s3("DELETE", at, query={"tagging": ""})[0] == 204
     assert tags() == [] and address(server, repo, "o") == before
