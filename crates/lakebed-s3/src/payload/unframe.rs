@@ -27,8 +27,10 @@ enum State {
     DataEnd,
     /// Gathering trailer lines.
     Trailers,
-    /// Behind the empty line.
+    /// Behind the empty line. Some clients (minio-go, with trailers that are not signed) send another one.
     Done,
+    /// Behind that other empty line.
+    End,
 }
 
 /// Takes the framing off.
@@ -47,6 +49,10 @@ pub(super) struct Unframer {
 
 fn malformed(why: &'static str) -> S3Error {
     S3Error::new(Code::InvalidChunkSizeError, why)
+}
+
+fn behind_the_end() -> S3Error {
+    malformed("There is something behind the end of the body.")
 }
 
 fn wrong_signature() -> S3Error {
@@ -104,7 +110,16 @@ impl Unframer {
                         self.trailer()?;
                     }
                 }
-                State::Done => return Err(malformed("There is something behind the end of the body.")),
+                State::Done => {
+                    if self.gather(&mut input, 2)? {
+                        if self.line != b"\r\n" {
+                            return Err(behind_the_end());
+                        }
+                        self.line.clear();
+                        self.state = State::End;
+                    }
+                }
+                State::End => return Err(behind_the_end()),
             }
         }
         Ok(())
@@ -112,7 +127,7 @@ impl Unframer {
 
     /// The body ended: was it complete? Gives the trailers.
     pub(super) fn finish(mut self) -> Result<BTreeMap<String, String>, S3Error> {
-        if !matches!(self.state, State::Trailers | State::Done) || !self.line.is_empty() {
+        if !matches!(self.state, State::Trailers | State::Done | State::End) || !self.line.is_empty() {
             return Err(S3Error::of(Code::IncompleteBody));
         }
         let signature = self.trailers.remove(TRAILER_SIGNATURE);
@@ -257,6 +272,23 @@ mod tests {
         let body = published_body(CHUNKS, "");
         let (data, _) = unframe(Some(published_signer(SEED)), &body, &[100, 70000], false).unwrap();
         assert_eq!(data, vec![b'a'; 66560]);
+    }
+
+    #[test]
+    fn line_ends_behind_the_trailers_are_no_data() {
+        // As minio-go ends a trailer that is not signed.
+        let body = |end: &str| format!("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\n{end}");
+        for end in ["", "\r\n", "\r\n\r\n"] {
+            for piece in [1, 2, 100] {
+                let (data, trailers) = unframe(None, body(end).as_bytes(), &[piece; 64], true).unwrap();
+                assert_eq!(data, b"hello", "{end:?} in pieces of {piece}");
+                assert_eq!(trailers["x-amz-checksum-crc32"], "NhCmhg==", "{end:?} in pieces of {piece}");
+            }
+        }
+        for end in ["\r\n\r\nx", "\r\nx\r\n", "\r\n\r\n\r\n"] {
+            let refused = unframe(None, body(end).as_bytes(), &[100], true);
+            assert_eq!(refused, Err(Code::InvalidChunkSizeError), "{end:?}");
+        }
     }
 
     #[test]
