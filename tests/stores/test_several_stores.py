@@ -1,6 +1,8 @@
 """One server over a local directory and two S3 services at once: each repository lives in the store that it names."""
+import json
 import os
 import time
+import urllib.error
 import urllib.request
 import uuid
 
@@ -315,3 +317,20 @@ def test_a_wrong_configuration_says_what_is_wrong(tmp_path, blockstores, named):
 def test_one_store_and_several_exclude_each_other(tmp_path):
     said = refusal(Server(tmp_path, blockstores=several({"id": "a", "type": "mem"}), extra="blockstore: {type: mem}"))
     assert "exclude each other" in said, said
+
+
+def test_readiness_asks_the_store_that_a_repository_names(tmp_path):
+    with moto_apart(BUCKET) as service:
+        stores = several(local_store(tmp_path, backward_compatible=True), s3_store("away", service))
+        running = Server(tmp_path, blockstores=stores)
+        running.start()
+        status, said = running.rest("POST", "/repositories", {"name": "repo", "storage_namespace": f"s3://{BUCKET}/repo", "storage_id": "away"})
+        assert status == 201, said
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(running.endpoint + "/_health/ready", timeout=30)
+        assert refused.value.code == 503
+        assert json.load(refused.value)["blockstore"] == "the object store does not answer"
+    finally:
+        # Stopping would wait for the store.
+        running.kill()

@@ -1,7 +1,7 @@
 //! Whether the engines below answer, for who decides if this server is to be sent requests.
 
 use bytes::Bytes;
-use lakebed_blocks::{BlockAddress, BlockError, Namespace};
+use lakebed_blocks::{BlockAddress, BlockError};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 
 use crate::namespaces::MARKER;
@@ -42,11 +42,13 @@ impl Catalog {
         let mut result = Ok(());
         for row in self.inner.kv.scan(&repositories, NAMESPACES).await? {
             let row: wire::RepositoryRow = wire::decode(&row.value, "repository")?;
-            let address = BlockAddress::in_namespace(&Namespace::decode(&row.storage_namespace), MARKER);
-            match self.inner.blocks.head(&address).await {
+            let namespace = row.namespace()?;
+            let is_local =
+                self.inner.blocks.info_of(namespace.store()).is_some_and(|store| store.kind == "local");
+            match self.inner.blocks.head(&BlockAddress::in_namespace(&namespace, MARKER)).await {
                 Err(error @ BlockError::Unavailable { .. }) => result = Err(error.into()),
                 // Of a remote store this is a refusal, of the local one a disk that fails.
-                Err(error @ BlockError::Io { .. }) if self.inner.blocks.info().kind == "local" => {
+                Err(error @ BlockError::Io { .. }) if is_local => {
                     result = Err(error.into());
                 }
                 Ok(_) | Err(_) => return Ok(()),
