@@ -15,6 +15,8 @@ use parking_lot::Mutex as Cell;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::router::text;
+
 /// How long the key-value engine may take for a read and a conditional write.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,11 @@ const STORE_FAILURE_HOLDS: Duration = Duration::from_secs(3);
 
 /// Whoever asked for readiness within this time still does.
 const WATCHED: Duration = Duration::from_mins(1);
+
+/// Whether a path asks only if the process runs: answered with 200 whatever the engines say, and by a server that stands by.
+pub(crate) fn is_liveness(path: &str) -> bool {
+    matches!(path, "/_health" | "/_health/" | "/_health/live")
+}
 
 /// The readiness of a server. Clones are of the same.
 #[derive(Clone)]
@@ -114,13 +121,9 @@ impl Health {
             state(database),
             state(store)
         );
-        let mut response = Response::new(AnswerBody::whole(body));
-        if !ready {
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        }
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut response = text(status, "application/json", body);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }

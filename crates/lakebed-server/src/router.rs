@@ -14,7 +14,7 @@ use lakebed_s3::S3;
 
 use crate::audit::Audit;
 use crate::debug;
-use crate::health::Health;
+use crate::health::{self, Health};
 use crate::metrics::{Door, Metrics};
 use crate::page;
 use lakebed_http::{AnswerBody, BoxError, Served};
@@ -107,7 +107,7 @@ impl Router {
     /// What belongs to no door.
     async fn own(&self, parts: &http::request::Parts) -> Response<AnswerBody> {
         match parts.uri.path() {
-            "/_health" | "/_health/" | "/_health/live" => {
+            path if health::is_liveness(path) => {
                 text(StatusCode::OK, "text/plain; charset=utf-8", self.alive().await)
             }
             "/_health/ready" => self.0.health.ready().await,

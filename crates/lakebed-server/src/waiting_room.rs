@@ -4,14 +4,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lakebed_http::AnswerBody;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::health::is_liveness;
+use crate::router::text;
 use crate::{ServerConfig, ServerError};
 
 /// The port of a server that stands by. It is free again when this is dropped, and what it still answers is broken off.
@@ -23,7 +25,7 @@ pub struct WaitingRoom {
 const CONNECTIONS: usize = 256;
 
 impl WaitingRoom {
-    /// Takes the port. `/_health` is answered with 200, everything else with 503; both say `why()`.
+    /// Takes the port. `/_health` and `/_health/live` are answered with 200, everything else with 503; both say `why()`.
     pub async fn open(
         config: &ServerConfig,
         why: impl Fn() -> String + Send + Sync + 'static,
@@ -72,23 +74,14 @@ impl WaitingRoom {
     }
 }
 
-fn answer(path: &str, why: &str) -> Response<Full<Bytes>> {
-    let alive = matches!(path, "/_health" | "/_health/");
-    let (status, kind, body) = if alive {
-        (StatusCode::OK, "text/plain; charset=utf-8", format!("alive! {why}"))
-    } else {
-        // The REST API's form; an S3 client goes by the status.
-        let body = serde_json::json!({ "message": why }).to_string();
-        (StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
-    };
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !alive {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+fn answer(path: &str, why: &str) -> Response<AnswerBody> {
+    if is_liveness(path) {
+        return text(StatusCode::OK, "text/plain; charset=utf-8", format!("alive! {why}"));
     }
+    // The REST API's form; an S3 client goes by the status.
+    let body = serde_json::json!({ "message": why }).to_string();
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "application/json", body);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -98,9 +91,11 @@ mod tests {
 
     #[test]
     fn it_is_alive_and_sends_others_away() {
-        let alive = answer("/_health", "standing by: 'a' is active");
-        assert_eq!(alive.status(), StatusCode::OK);
-        for path in ["/", "/api/v1/repositories", "/bucket/key", "/_healthy"] {
+        for path in ["/_health", "/_health/live"] {
+            let alive = answer(path, "standing by: 'a' is active");
+            assert_eq!(alive.status(), StatusCode::OK);
+        }
+        for path in ["/_health/ready", "/", "/api/v1/repositories", "/bucket/key", "/_healthy"] {
             let sent = answer(path, "standing by: 'a' is active");
             assert_eq!(sent.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert!(sent.headers().contains_key(header::RETRY_AFTER));
