@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::check::{self, verdict};
-use crate::row_cache::{Cached, RowCache};
+use crate::row_cache::RowCache;
 use crate::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Version, Versioned, Write};
 
 /// Memory and journal of the embedded engine, in bytes.
@@ -162,15 +162,11 @@ fn versioned(stored: fjall::UserValue) -> Result<Versioned, KvError> {
 impl Kv for FjallKv {
     async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
         self.running()?;
-        if let Some(Cached(known)) = self.cache.get(key) {
-            return Ok(known);
-        }
-        let ticket = self.cache.ticket(key);
-        // Through a snapshot: outside one, a batch's rows become visible one after the other.
-        let found = self.database.snapshot().get(&self.rows, key).map_err(|error| failed(&error))?;
-        let found = found.map(versioned).transpose()?;
-        self.cache.keep(ticket, key, found.as_ref());
-        Ok(found)
+        self.cache.through(key, || {
+            // Through a snapshot: outside one, a batch's rows become visible one after the other.
+            let found = self.database.snapshot().get(&self.rows, key).map_err(|error| failed(&error))?;
+            found.map(versioned).transpose()
+        })
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
@@ -295,11 +291,10 @@ impl Writer {
             return;
         }
         // Durable before any answer: this is the flush every acknowledged write of the server rests on.
-        let keys: Vec<Key> = overlay.keys().cloned().collect();
-        self.cache.writing(keys.iter());
-        let result = self.write(overlay);
+        self.cache.writing(overlay.keys());
+        let result = self.write(&overlay);
         // After a failure nobody knows what there is; the engine answers no more reads then.
-        self.cache.written(keys.iter());
+        self.cache.written(overlay.keys());
         if let Err(error) = &result {
             let why: Arc<str> = error.to_string().into();
             tracing::error!(%why, "the key-value journal could not be written; the engine stops");
@@ -311,14 +306,14 @@ impl Writer {
         }
     }
 
-    fn write(&self, overlay: Overlay) -> fjall::Result<()> {
+    fn write(&self, overlay: &Overlay) -> fjall::Result<()> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for (key, state) in overlay {
             match state {
                 Some((version, value)) => {
                     let mut stored = Vec::with_capacity(8 + value.len());
                     stored.extend_from_slice(&version.0.to_le_bytes());
-                    stored.extend_from_slice(&value);
+                    stored.extend_from_slice(value);
                     batch.insert(&self.rows, &key[..], stored);
                 }
                 None => batch.remove(&self.rows, &key[..]),
@@ -330,14 +325,10 @@ impl Writer {
 
     /// What is on disk: nobody else writes.
     fn current(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        if let Some(Cached(known)) = self.cache.get(key) {
-            return Ok(known);
-        }
-        let ticket = self.cache.ticket(key);
-        let found = self.rows.get(key).map_err(|error| failed(&error))?;
-        let found = found.map(versioned).transpose()?;
-        self.cache.keep(ticket, key, found.as_ref());
-        Ok(found)
+        self.cache.through(key, || {
+            let found = self.rows.get(key).map_err(|error| failed(&error))?;
+            found.map(versioned).transpose()
+        })
     }
 
     /// The first key whose check does not hold.

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
+use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
 use std::hash::BuildHasher;
 
 use crate::{Key, Versioned};
@@ -19,7 +19,7 @@ const SLOTS: usize = 1024;
 
 /// A row as it is; `None`: absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cached(pub(crate) Option<Versioned>);
+struct Cached(Option<Versioned>);
 
 #[derive(Clone)]
 struct BySize;
@@ -49,7 +49,7 @@ pub(crate) struct RowCache {
 
 /// Taken before the engine is read: whether the result may be kept.
 #[derive(Clone, Copy)]
-pub(crate) struct Ticket {
+struct Ticket {
     slot: usize,
     generation: Option<u64>,
 }
@@ -58,18 +58,27 @@ impl RowCache {
     pub(crate) fn new(bytes: u64) -> Self {
         let hasher = RandomState::default();
         let rows = usize::try_from(bytes / 256).unwrap_or(usize::MAX).max(16);
-        let mut options = OptionsBuilder::new();
-        options.estimated_items_capacity(rows).weight_capacity(bytes);
-        // The options are complete: building them cannot fail; without them there is the plain constructor.
-        let rows = match options.build() {
-            Ok(options) => Cache::with_options(options, BySize, hasher.clone(), DefaultLifecycle::default()),
-            Err(_) => Cache::with(rows, bytes, BySize, hasher.clone(), DefaultLifecycle::default()),
-        };
+        let rows = Cache::with(rows, bytes, BySize, hasher.clone(), DefaultLifecycle::default());
         Self { rows, slots: (0..SLOTS).map(|_| Mutex::default()).collect(), hasher }
     }
 
+    /// A row as it is known, or else as the engine says by `read`; then it is known.
+    pub(crate) fn through<E>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce() -> Result<Option<Versioned>, E>,
+    ) -> Result<Option<Versioned>, E> {
+        if let Some(Cached(known)) = self.get(key) {
+            return Ok(known);
+        }
+        let ticket = self.ticket(key);
+        let found = read()?;
+        self.keep(ticket, key, found.as_ref());
+        Ok(found)
+    }
+
     /// What is known of a row; `None`: nothing.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Cached> {
+    fn get(&self, key: &[u8]) -> Option<Cached> {
         self.rows.get(key)
     }
 
@@ -78,14 +87,14 @@ impl RowCache {
     }
 
     /// To be taken before the engine is read.
-    pub(crate) fn ticket(&self, key: &[u8]) -> Ticket {
+    fn ticket(&self, key: &[u8]) -> Ticket {
         let at = self.slot(key);
         let slot = self.slots[at].lock();
         Ticket { slot: at, generation: (slot.writing == 0).then_some(slot.generation) }
     }
 
     /// Keeps what the engine said, if no write has come in between.
-    pub(crate) fn keep(&self, ticket: Ticket, key: &[u8], row: Option<&Versioned>) {
+    fn keep(&self, ticket: Ticket, key: &[u8], row: Option<&Versioned>) {
         let size = key.len() + row.map_or(0, |row| row.value.len());
         if size > GREATEST_ROW {
             return;
