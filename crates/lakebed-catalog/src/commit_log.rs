@@ -16,31 +16,32 @@ use crate::entry::same_content;
 use crate::log_frontier::{After, Frontier};
 use crate::{Catalog, CatalogError, Commit, LogRequest, Page, Repository};
 
-/// Commits in the order the log shows them: newest creation date first, then higher generation, then id.
-struct ByDate(Visited);
+/// Something in a heap by its rank alone: the greatest comes first.
+struct Ranked<K, T>(K, T);
 
-impl ByDate {
-    fn rank(&self) -> (i64, u32, u64, CommitId) {
-        let commit = &self.0.commit;
-        (commit.created_secs, commit.created_millis, commit.generation, commit.id)
-    }
-}
-
-impl PartialEq for ByDate {
+impl<K: Ord, T> PartialEq for Ranked<K, T> {
     fn eq(&self, other: &Self) -> bool {
-        self.rank() == other.rank()
+        self.0 == other.0
     }
 }
-impl Eq for ByDate {}
-impl PartialOrd for ByDate {
+impl<K: Ord, T> Eq for Ranked<K, T> {}
+impl<K: Ord, T> PartialOrd for Ranked<K, T> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for ByDate {
+impl<K: Ord, T> Ord for Ranked<K, T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.rank().cmp(&other.rank())
+        self.0.cmp(&other.0)
     }
+}
+
+/// Commits in the order the log shows them: newest creation date first, then higher generation, then id.
+type ByDate = Ranked<(i64, u32, u64, CommitId), Visited>;
+
+fn by_date(visited: Visited) -> ByDate {
+    let commit = &visited.commit;
+    Ranked((commit.created_secs, commit.created_millis, commit.generation, commit.id), visited)
 }
 
 impl Catalog {
@@ -84,15 +85,15 @@ impl Catalog {
                 stopped
             },
         );
-        let mut queue = BinaryHeap::new();
+        let mut queue: BinaryHeap<ByDate> = BinaryHeap::new();
         for id in &before {
-            queue.push(ByDate(ancestry.visit(id, &|id| seen.contains(id)).await?));
+            queue.push(by_date(ancestry.visit(id, &|id| seen.contains(id)).await?));
         }
         let mut items: Vec<Commit> = Vec::new();
         // Where the walk stood when the page was full, while it looks whether there is more.
         let mut full: Option<Vec<CommitId>> = None;
         let mut seen_since = Vec::new();
-        while let Some(ByDate(Visited { commit, changes })) = queue.pop() {
+        while let Some(Ranked(_, Visited { commit, changes })) = queue.pop() {
             if request.since.is_some_and(|since| commit.created_secs < since.secs()) {
                 break;
             }
@@ -115,11 +116,11 @@ impl Catalog {
                     if full.is_some() {
                         seen_since.push(*parent);
                     }
-                    queue.push(ByDate(ancestry.visit(parent, &|id| seen.contains(id)).await?));
+                    queue.push(by_date(ancestry.visit(parent, &|id| seen.contains(id)).await?));
                 }
             }
             if items.len() == request.amount && full.is_none() {
-                full = Some(queue.iter().map(|ByDate(visited)| visited.commit.id).collect());
+                full = Some(queue.iter().map(|Ranked(_, visited)| visited.commit.id).collect());
             }
         }
         if let Some(before) = full
@@ -151,29 +152,10 @@ impl Catalog {
 }
 
 /// Commits in an order in which, with true generations, every commit comes after all its descendants.
-struct ByGeneration(Arc<Commit>);
+type ByGeneration = Ranked<(u64, i64, CommitId), Arc<Commit>>;
 
-impl ByGeneration {
-    fn rank(&self) -> (u64, i64, &CommitId) {
-        (self.0.generation, self.0.created_secs, &self.0.id)
-    }
-}
-
-impl PartialEq for ByGeneration {
-    fn eq(&self, other: &Self) -> bool {
-        self.rank() == other.rank()
-    }
-}
-impl Eq for ByGeneration {}
-impl PartialOrd for ByGeneration {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for ByGeneration {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.rank().cmp(&other.rank())
-    }
+fn by_generation(commit: Arc<Commit>) -> ByGeneration {
+    Ranked((commit.generation, commit.created_secs, commit.id), commit)
 }
 
 /// What a walk to a common ancestor knows of a commit.
@@ -240,12 +222,12 @@ impl Inner {
         let mut fresh = 0usize;
         for (commit, marks) in [(left, FROM_LEFT), (right, FROM_RIGHT)] {
             known.insert(commit.id, Mark { commit: commit.clone(), marks, queued: true });
-            queue.push(ByGeneration(commit.clone()));
+            queue.push(by_generation(commit.clone()));
             fresh += 1;
         }
         let mut candidates: Vec<Arc<Commit>> = Vec::new();
         while fresh > 0
-            && let Some(ByGeneration(commit)) = queue.pop()
+            && let Some(Ranked(_, commit)) = queue.pop()
         {
             let Some(mark) = known.get_mut(&commit.id) else { continue };
             mark.queued = false;
@@ -264,7 +246,7 @@ impl Inner {
                     // A parent may be missing: a client gave the commit as it is.
                     let Some(Visited { commit: parent, .. }) = found else { continue };
                     known.insert(*id, Mark { commit: parent.clone(), marks: hand_down, queued: true });
-                    queue.push(ByGeneration(parent));
+                    queue.push(by_generation(parent));
                     fresh += usize::from(hand_down & STALE == 0);
                     continue;
                 };
@@ -279,7 +261,7 @@ impl Inner {
                 } else {
                     // It was looked at before (generations lie): it must hand its new marks down.
                     parent.queued = true;
-                    queue.push(ByGeneration(parent.commit.clone()));
+                    queue.push(by_generation(parent.commit.clone()));
                     fresh += usize::from(new & STALE == 0);
                 }
             }
