@@ -20,6 +20,7 @@ use bytes::Bytes;
 use lakebed_core::{Clock, Entropy, Incarnation};
 use lakebed_kv::{Check, KeyRange, Kv, KvError, Outcome, Transaction, Version};
 
+use crate::sweep::after;
 use crate::{keys, wire};
 
 /// The formats this version reads. The last is also what it writes where nothing is stored yet.
@@ -226,9 +227,7 @@ async fn peers(kv: &dyn Kv, clock: &dyn Clock) -> Result<Vec<Peer>, FormatError>
             }
         }
         match rows.last() {
-            Some(last) if rows.len() == PAGE => {
-                range.start = [&last.key[..], &[0]].concat().into();
-            }
+            Some(last) if rows.len() == PAGE => range.start = after(&last.key),
             _ => return Ok(all),
         }
     }
