@@ -34,6 +34,7 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     retry::RetryConfig,
 };
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
@@ -170,6 +171,13 @@ impl S3Store {
         }
     }
 
+    /// What the service says of an object without its bytes.
+    async fn head_object(&self, address: &BlockAddress) -> Result<HeadObjectOutput, BlockError> {
+        let (client, at) = self.at(address).await?;
+        let answer = client.head_object().bucket(at.bucket).key(at.key).send().await;
+        answer.map_err(|error| failed("head", address, &error))
+    }
+
     /// The client for a bucket's region.
     async fn client(&self, bucket: &str) -> Client {
         if !self.config.discover_region {
@@ -272,14 +280,7 @@ impl BlockStore for S3Store {
     }
 
     async fn head(&self, address: &BlockAddress) -> Result<BlockInfo, BlockError> {
-        let (client, at) = self.at(address).await?;
-        let answer = client
-            .head_object()
-            .bucket(at.bucket)
-            .key(at.key)
-            .send()
-            .await
-            .map_err(|error| failed("head", address, &error))?;
+        let answer = self.head_object(address).await?;
         Ok(BlockInfo {
             address: address.clone(),
             size: answer.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),

@@ -93,14 +93,7 @@ impl S3Store {
 
     /// The word that a conditional write left with an object.
     async fn word_of(&self, address: &BlockAddress) -> Result<Option<String>, BlockError> {
-        let (client, at) = self.at(address).await?;
-        let answer = client
-            .head_object()
-            .bucket(at.bucket)
-            .key(at.key)
-            .send()
-            .await
-            .map_err(|error| failed("head", address, &error))?;
+        let answer = self.head_object(address).await?;
         Ok(answer.metadata().and_then(|metadata| metadata.get(WORD)).cloned())
     }
 
