@@ -216,19 +216,16 @@ pub(crate) fn announced(headers: &HeaderMap) -> Result<Option<Announced>, S3Erro
             "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
         )
     };
-    let mut found: Option<Announced> = None;
     // Before any of them is read: which of several is meant is the first question.
-    if headers.keys().filter(|name| Algorithm::of_header(name.as_str()).is_some()).count() > 1 {
-        return Err(several());
-    }
-    for (name, value) in headers {
-        if let Some(algorithm) = Algorithm::of_header(name.as_str()) {
-            if found.is_some() {
-                return Err(several());
-            }
-            let digest = Some(algorithm.decode(value.to_str().unwrap_or_default())?);
-            found = Some(Announced { algorithm, digest, in_trailer: false });
+    let mut given =
+        headers.iter().filter_map(|(name, value)| Some((Algorithm::of_header(name.as_str())?, value)));
+    let mut found: Option<Announced> = None;
+    if let Some((algorithm, value)) = given.next() {
+        if given.next().is_some() {
+            return Err(several());
         }
+        let digest = Some(algorithm.decode(value.to_str().unwrap_or_default())?);
+        found = Some(Announced { algorithm, digest, in_trailer: false });
     }
     for name in text("x-amz-trailer").unwrap_or_default().split(',') {
         if let Some(algorithm) = Algorithm::of_header(&name.trim().to_ascii_lowercase()) {
