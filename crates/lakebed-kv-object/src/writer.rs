@@ -295,18 +295,19 @@ impl Writer {
     fn publish(&mut self, before: Segment, next: Next) {
         let old = self.state.manifest();
         let manifest = next.manifest.unwrap_or_else(|| old.clone());
-        if !Arc::ptr_eq(&old, &manifest) {
+        let replaced = !Arc::ptr_eq(&old, &manifest);
+        if replaced {
             self.state.adopt(manifest.clone());
         }
         let (log, epoch, covered) = (self.log.clone(), self.epoch, next.covered);
         let from = self.first.max(before.covered + 1);
         // By listing only when it is certain that no checkpoint is under way; none is, until the next segment.
-        let thorough = !Arc::ptr_eq(&old, &manifest) && self.published.is_multiple_of(SWEEP_EVERY);
-        self.published += u64::from(!Arc::ptr_eq(&old, &manifest));
+        let thorough = replaced && self.published.is_multiple_of(SWEEP_EVERY);
+        self.published += u64::from(replaced);
         let name = next.name;
         self.sweeps.spawn(async move {
             let (store, place) = (&*log.store, &log.place);
-            if !Arc::ptr_eq(&old, &manifest) {
+            if replaced {
                 let live: std::collections::HashSet<&str> =
                     manifest.pieces.iter().map(|piece| &*piece.name).collect();
                 let mut garbage: Vec<_> = old
