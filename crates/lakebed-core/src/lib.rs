@@ -11,6 +11,7 @@
 //! assert_eq!(expr.steps(), [RefStep::Ancestor(2), RefStep::Parent(2)]);
 //! ```
 
+mod chain;
 mod clock;
 mod entropy;
 mod ids;
@@ -18,6 +19,7 @@ mod names;
 mod path;
 mod ref_expr;
 
+pub use chain::chain;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use ids::{CommitId, IdParseError, Incarnation, LayerId, NodeId, ObjectName};

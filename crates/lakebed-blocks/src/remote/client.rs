@@ -23,7 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lakebed_core::Entropy;
 
 use super::announced::Announced;
-use super::chain;
+use lakebed_core::chain;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of connections nothing is asked over.

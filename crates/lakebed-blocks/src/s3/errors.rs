@@ -2,8 +2,8 @@
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::remote::chain;
 use crate::{BlockAddress, BlockError};
+use lakebed_core::chain;
 
 /// Code and text of a refusal.
 pub(super) struct Answer<'a> {
