@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use lakebed_kv::{Check, Kv, KvError, Outcome, Transaction, Version, Versioned};
@@ -272,4 +272,29 @@ pub(crate) async fn judge(engines: &[Arc<dyn Kv>], name: &str, plan: Plan) -> (u
     let unknown = history.iter().filter(|operation| matches!(operation.told, Told::Unknown)).count();
     assert!(is_linearizable(&history), "{name}: no order explains this history:\n{}", lines(&history));
     (history.len(), unknown)
+}
+
+/// Judges histories, as many as `LAKEBED_HISTORIES` says or else `usually`: every second one while `trouble` is made, which
+/// ends when it is told that the history is done. Fails unless some outcomes were unknown.
+pub(crate) async fn judge_in_trouble(
+    engines: &[Arc<dyn Kv>],
+    usually: u64,
+    mut trouble: impl AsyncFnMut(&AtomicBool),
+) {
+    let histories = std::env::var("LAKEBED_HISTORIES").map_or(usually, |text| text.parse().unwrap());
+    let (mut recorded, mut unknown) = (0, 0);
+    for seed in 0..histories {
+        let name = format!("h{seed}");
+        let done = AtomicBool::new(seed % 2 == 0);
+        let judged = async {
+            let found = judge(engines, &name, Plan { clients: 6, operations: 16, seed }).await;
+            done.store(true, Ordering::SeqCst);
+            found
+        };
+        let (found, ()) = tokio::join!(judged, trouble(&done));
+        recorded += found.0;
+        unknown += found.1;
+    }
+    println!("{histories} histories, {recorded} operations, {unknown} of unknown outcome");
+    assert!(recorded as u64 > histories * 20 && unknown > 0, "{recorded} {unknown}");
 }
