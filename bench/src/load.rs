@@ -17,6 +17,8 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
     /// Sorted.
     pub(crate) latencies: Vec<Duration>,
+    /// How many operations each server answered.
+    pub(crate) answered_by: Vec<usize>,
     pub(crate) peak_mib: f64,
 }
 
@@ -30,27 +32,36 @@ impl Cost {
         self.cpu * 1e3 / self.operations as f64
     }
 
+    /// What the server with the fewest operations did, of what the one with the most did: 1 is fair.
+    pub(crate) fn fairness(&self) -> f64 {
+        let most = self.answered_by.iter().max().copied().unwrap_or_default();
+        let fewest = self.answered_by.iter().min().copied().unwrap_or_default();
+        fewest as f64 / most.max(1) as f64
+    }
+
     pub(crate) fn percentile_ms(&self, percent: usize) -> f64 {
         let at = (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
         self.latencies.get(at).map_or(0.0, |took| took.as_secs_f64() * 1e3)
     }
 }
 
+/// What [`spread`] saw.
+pub(crate) struct Seen {
+    /// Sorted.
+    latencies: Vec<Duration>,
+    answered_by: Vec<usize>,
+}
+
 /// Calls `operation` with every number below `count`, from `clients` threads with a connection each. The first failure
 /// ends the run.
-pub(crate) fn spread<F>(
-    server: &Server,
-    clients: usize,
-    count: usize,
-    operation: F,
-) -> Result<Vec<Duration>, Failure>
+pub(crate) fn spread<F>(server: &Server, clients: usize, count: usize, operation: F) -> Result<Seen, Failure>
 where
     F: Fn(&mut Connection, usize) -> Result<(), Failure> + Sync,
 {
-    let next = AtomicUsize::new(0);
-    let mut latencies: Vec<Duration> = std::thread::scope(|scope| {
-        let client = || -> Result<Vec<Duration>, Failure> {
-            let mut connection = Connection::open(server.address)?;
+    let (next, operation) = (&AtomicUsize::new(0), &operation);
+    std::thread::scope(|scope| {
+        let client = move |number: usize| -> Result<Vec<Duration>, Failure> {
+            let mut connection = Connection::open(server.address_of(number))?;
             let mut latencies = Vec::with_capacity(count / clients + 1);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
@@ -62,15 +73,17 @@ where
                 latencies.push(begun.elapsed());
             }
         };
-        let threads: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
-        let mut all = Vec::with_capacity(count);
-        for thread in threads {
-            all.extend(thread.join().map_err(|_| "a client panicked")??);
+        let threads: Vec<_> = (0..clients).map(|number| scope.spawn(move || client(number))).collect();
+        let mut latencies = Vec::with_capacity(count);
+        let mut answered_by = vec![0; server.count()];
+        for (number, thread) in threads.into_iter().enumerate() {
+            let own = thread.join().map_err(|_| "a client panicked")??;
+            answered_by[number % server.count()] += own.len();
+            latencies.extend(own);
         }
-        Ok::<_, Failure>(all)
-    })?;
-    latencies.sort_unstable();
-    Ok(latencies)
+        latencies.sort_unstable();
+        Ok(Seen { latencies, answered_by })
+    })
 }
 
 /// [`spread`], measured from an idle server to an idle server.
@@ -81,10 +94,18 @@ where
     server.wait_idle()?;
     server.reset_peak()?;
     let (cpu, begun) = (server.cpu()?, Instant::now());
-    let latencies = spread(server, clients, count, operation)?;
+    let Seen { latencies, answered_by } = spread(server, clients, count, operation)?;
     let took = begun.elapsed();
     let cpu_answered = server.cpu()? - cpu;
     server.wait_idle()?;
     let cpu = server.cpu()? - cpu;
-    Ok(Cost { operations: count, took, cpu_answered, cpu, latencies, peak_mib: server.peak_mib()? })
+    Ok(Cost {
+        operations: count,
+        took,
+        cpu_answered,
+        cpu,
+        latencies,
+        answered_by,
+        peak_mib: server.peak_mib()?,
+    })
 }

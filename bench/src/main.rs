@@ -47,6 +47,12 @@ pub(crate) struct Options {
     /// Factor on the number of operations of the small rows
     #[arg(long, default_value_t = 1.0)]
     effort: f64,
+    /// Keep the metadata in this empty database of PostgreSQL (postgres://user@host:port/name) instead of the embedded engine
+    #[arg(long)]
+    database: Option<String>,
+    /// Servers over that database; clients are dealt out evenly
+    #[arg(long, default_value_t = 1, requires = "database")]
+    servers: usize,
     /// Where the server's directory is made [default: the system's temporary directory]
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -66,8 +72,11 @@ fn run(options: &Options) -> Result<(), Failure> {
         Some(base) => tempfile::tempdir_in(base)?,
         None => tempfile::tempdir()?,
     };
-    let server = Server::start(&options.server, directory.path())?;
-    eprintln!("server is process {}", server.process());
+    let server = match &options.database {
+        None => Server::start(&options.server, directory.path())?,
+        Some(database) => Server::start_over(database, options.servers, &options.server, directory.path())?,
+    };
+    eprintln!("servers are the processes {:?}", server.process_ids());
     let mut groups = options.rows.clone();
     if groups.is_empty() {
         groups = Group::value_variants().to_vec();

@@ -19,6 +19,7 @@ pub(crate) const MEMORY_BUDGET_MIB: f64 = 200.0;
 pub(crate) struct Report {
     json: bool,
     rows: Vec<Value>,
+    notes: Vec<String>,
 }
 
 impl Report {
@@ -37,7 +38,7 @@ impl Report {
                 "MiB"
             );
         }
-        Self { json, rows: Vec::new() }
+        Self { json, rows: Vec::new(), notes: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, row: Row, cost: &Cost) {
@@ -54,6 +55,13 @@ impl Report {
                 row.budget_ms,
                 cost.peak_mib
             );
+            if cost.answered_by.len() > 1 {
+                println!(
+                    "    answered by each server: {:?}, fairness {:.2}",
+                    cost.answered_by,
+                    cost.fairness()
+                );
+            }
         }
         self.rows.push(json!({
             "operation": row.name,
@@ -66,14 +74,22 @@ impl Report {
             "budget_ms": row.budget_ms,
             "lakefs_ms": row.lakefs_ms,
             "peak_resident_mib": cost.peak_mib,
+            "answered_by": cost.answered_by,
         }));
+    }
+
+    /// What is no row: said below the row before it.
+    pub(crate) fn note(&mut self, text: &str) {
+        if !self.json {
+            println!("    {text}");
+        }
+        self.notes.push(text.to_owned());
     }
 
     pub(crate) fn end(self) {
         let peak = self.rows.iter().filter_map(|row| row["peak_resident_mib"].as_f64()).fold(0.0, f64::max);
         if self.json {
-            let all =
-                json!({"rows": self.rows, "peak_resident_mib": peak, "memory_budget_mib": MEMORY_BUDGET_MIB});
+            let all = json!({"rows": self.rows, "notes": self.notes, "peak_resident_mib": peak, "memory_budget_mib": MEMORY_BUDGET_MIB});
             println!("{all:#}");
         } else {
             println!(

@@ -35,8 +35,13 @@ impl Rest {
         self.call(c, "POST", path, body.to_string().as_bytes())
     }
 
-    pub(crate) fn create_repository(&self, c: &mut Connection, name: &str) -> Result<(), Failure> {
-        let body = json!({"name": name, "storage_namespace": format!("local://{name}")});
+    pub(crate) fn create_repository(
+        &self,
+        c: &mut Connection,
+        name: &str,
+        namespace: &str,
+    ) -> Result<(), Failure> {
+        let body = json!({"name": name, "storage_namespace": namespace});
         self.post(c, "", &body).map(drop)
     }
 
@@ -101,6 +106,12 @@ impl Rest {
 
     pub(crate) fn commit(&self, c: &mut Connection, place: &str) -> Result<(), Failure> {
         self.post(c, &format!("/{place}/commits"), &json!({"message": "bench"})).map(drop)
+    }
+
+    /// Commits, if another client's commit took what was staged too.
+    pub(crate) fn commit_anyway(&self, c: &mut Connection, place: &str) -> Result<(), Failure> {
+        let body = json!({"message": "bench", "allow_empty": true});
+        self.post(c, &format!("/{place}/commits"), &body).map(drop)
     }
 
     pub(crate) fn diff(&self, c: &mut Connection, repo: &str, right: &str) -> Result<(), Failure> {

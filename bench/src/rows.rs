@@ -27,6 +27,8 @@ pub(crate) enum Group {
     Deletes,
     /// Branches, log and merge base in a repository with few and with many branches and commits
     Many,
+    /// Commits from all clients on one branch, and on a branch each
+    Commits,
     /// Put and get of 1 KiB over S3
     S3,
     /// Put in parts and get of 1 GiB over S3
@@ -62,6 +64,7 @@ impl Bench<'_> {
             Group::Log => self.log(),
             Group::Deletes => self.deletes(),
             Group::Many => self.many(),
+            Group::Commits => self.commits(),
             Group::S3 => self.s3(),
             Group::S3Large => self.s3_large(),
         }
@@ -83,7 +86,8 @@ impl Bench<'_> {
     }
 
     fn repository(&self, rest: &Rest, name: &str) -> Result<(), Failure> {
-        rest.create_repository(&mut Connection::open(self.server.address)?, name)
+        let namespace = self.server.namespace(name);
+        rest.create_repository(&mut Connection::open(self.server.address)?, name, &namespace)
     }
 
     fn stage(&self, rest: &Rest, place: &str, count: usize) -> Result<(), Failure> {
@@ -274,6 +278,28 @@ impl Bench<'_> {
         self.one_change(&rest, "branches", &rows, self.count(1_000))
     }
 
+    /// An upload's staged write and a commit, by every client: how many a second, and whether every server gets its share.
+    fn commits(&mut self) -> Result<(), Failure> {
+        let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
+        self.repository(&rest, "commits")?;
+        let mut connection = Connection::open(self.server.address)?;
+        for n in 0..clients {
+            rest.create_branch(&mut connection, "commits", &format!("b-{n}"))?;
+        }
+        let change = |c: &mut Connection, place: &str, n: usize| {
+            rest.link(c, place, &path(n))?;
+            rest.commit_anyway(c, place)
+        };
+        let count = self.count(4_000);
+        let one = row("write and commit, all on one branch", f64::NAN, f64::NAN);
+        self.measured(one, clients, count, |c, n| change(c, "commits/branches/main", n))?;
+        let own = row("write and commit, over as many branches as clients", f64::NAN, f64::NAN);
+        self.measured(own, clients, count, |c, n| {
+            change(c, &format!("commits/branches/b-{}", n % clients), n)
+        })?;
+        Ok(())
+    }
+
     fn large(&mut self) -> Result<(), Failure> {
         let rest = Rest::new(self.server.address);
         self.repository(&rest, "large")?;
@@ -295,7 +321,17 @@ impl Bench<'_> {
             diff: Some(row("diff of one change in 400,000", 60.0, 0.4)),
             merge: row("merge of one change in 400,000", 60.0, 2.0),
         };
-        self.one_change(&rest, "large", &rows, self.count(500))
+        self.one_change(&rest, "large", &rows, self.count(500))?;
+        let stat = |c: &mut Connection| rest.stat(c, "large", &path(0));
+        for _ in 0..3 {
+            let started = self.server.restart()?;
+            let begun = std::time::Instant::now();
+            stat(&mut Connection::open(self.server.address)?)?;
+            let first = begun.elapsed();
+            self.report
+                .note(&format!("start: {started:.0?} until it listens, {first:.0?} for the first stat"));
+        }
+        Ok(())
     }
 
     fn s3(&mut self) -> Result<(), Failure> {

@@ -167,6 +167,8 @@ impl Catalog {
                 Outcome::Done(_) => {
                     inner.sweep.notify_one();
                     inner.exports.mark(&repository.id);
+                    // Left behind it means nothing: the branch's next life has another incarnation.
+                    let _ = inner.delete_range(keys::turns(&state.incarnation)).await;
                     return Ok(());
                 }
                 Outcome::Refused(_) => {}
@@ -203,6 +205,8 @@ impl Catalog {
         force: bool,
     ) -> Result<(), CatalogError> {
         let inner = &self.inner;
+        let (named, _) = inner.repository(repository).await?;
+        let turn = inner.turn(&named, branch).await?;
         for _ in 0..MOVE_ATTEMPTS {
             let writable = inner.writable(repository, branch, force).await?;
             let target = inner.resolve(&writable.repository, to).await?;
@@ -215,6 +219,7 @@ impl Catalog {
                 operation: "hard reset",
                 protected_refused: true,
                 joined: &[],
+                turn: &turn,
             };
             if let Published::Done = inner.publish(&writable.repository, branch, &publication).await? {
                 return Ok(());

@@ -24,6 +24,7 @@ use crate::pulls::PullNames;
 use crate::refs::Base;
 use crate::task_runner::Tasks;
 use crate::tidy::Tidy;
+use crate::turns::HeadQueue;
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
 /// What a catalog stands on.
@@ -52,9 +53,6 @@ pub struct Catalog {
 /// saves the decoding and never the read.
 type Decoded<T> = Cache<Bytes, (Version, Arc<T>)>;
 
-/// Held while an operation computes and publishes; waiters are served in order.
-pub(crate) type HeadQueue = tokio::sync::Mutex<()>;
-
 pub(crate) struct Inner {
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) blocks: Arc<dyn BlockStore>,
@@ -74,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) slice: Mutex<Slice>,
     pub(crate) pull_names: Mutex<PullNames>,
     pub(crate) sweep: Arc<Notify>,
+    pub(crate) abandoned_turns: Mutex<Vec<Bytes>>,
     pub(crate) freeing: Arc<Notify>,
     /// Namespaces that a repository (by its birth) is known to mention.
     pub(crate) mentions: Cache<(Incarnation, String), ()>,
@@ -114,6 +113,7 @@ impl Catalog {
                 slice: Mutex::default(),
                 pull_names: Mutex::default(),
                 sweep: Arc::new(Notify::new()),
+                abandoned_turns: Mutex::default(),
                 freeing: Arc::new(Notify::new()),
                 mentions: Cache::new(DECODED_RECORDS),
                 tasks,
@@ -296,7 +296,7 @@ impl Inner {
         if queues.len() >= DECODED_RECORDS {
             queues.retain(|_, queue| queue.strong_count() > 0);
         }
-        let queue = Arc::new(HeadQueue::new(()));
+        let queue = Arc::new(HeadQueue::default());
         queues.insert(key, Arc::downgrade(&queue));
         queue
     }

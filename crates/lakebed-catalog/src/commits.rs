@@ -12,6 +12,7 @@ use crate::changed_paths::{ChangedPaths, Noted};
 use crate::once::Remember;
 use crate::publish::{Joined, MOVE_ATTEMPTS, Publication, Published};
 use crate::staged_edits::{Replaces, StagedEdits};
+use crate::turns::Turn;
 use crate::working::{Working, busy, outcome_unknown};
 use crate::{Catalog, CatalogError, Commit, CommitRequest, ErrorKind, Repository, keys, wire};
 
@@ -51,9 +52,9 @@ impl Catalog {
                 format!("cannot commit to protected branch '{branch}': merge into it instead"),
             ));
         }
-        let _turn = inner.turn(&repository, branch).await;
+        let turn = inner.turn(&repository, branch).await?;
         if let Some(tree) = &request.source_metarange {
-            return inner.commit_tree(&repository, branch, &request, tree, joined).await;
+            return inner.commit_tree(&repository, branch, &request, tree, joined, &turn).await;
         }
         if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
             return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
@@ -86,6 +87,7 @@ impl Catalog {
                 operation: "commit",
                 protected_refused: true,
                 joined: &joined,
+                turn: &turn,
             };
             match inner.publish(&repository, branch, &publication).await? {
                 Published::Done => {
@@ -267,6 +269,7 @@ impl Inner {
         request: &CommitRequest,
         tree: &str,
         joined: Option<&dyn Joined>,
+        turn: &Turn<'_>,
     ) -> Result<Commit, CatalogError> {
         let root = self.known_tree(repository, tree).await?;
         let remember = Remember::of(request.once.as_ref());
@@ -297,6 +300,7 @@ impl Inner {
                 operation: "commit",
                 protected_refused: true,
                 joined: &joined,
+                turn,
             };
             if let Published::Done = self.publish(repository, branch, &publication).await? {
                 return Ok(commit);

@@ -3,11 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lakebed_core::BranchId;
-use tokio::sync::OwnedMutexGuard;
-
-use crate::catalog::Inner;
-use crate::{Catalog, Repository, keys};
+use crate::{Catalog, keys};
 
 /// One who counts what happens. Called from within operations: must be quick.
 pub trait Observer: Send + Sync + 'static {
@@ -34,9 +30,9 @@ pub struct CacheFigures {
 }
 
 /// Tells the observer that waiting is over, also if the operation is given up.
-struct Waiting<'a> {
-    observer: Option<&'a Arc<dyn Observer>>,
-    since: Instant,
+pub(crate) struct Waiting<'a> {
+    pub(crate) observer: Option<&'a Arc<dyn Observer>>,
+    pub(crate) since: Instant,
 }
 
 impl Drop for Waiting<'_> {
@@ -61,18 +57,5 @@ impl Catalog {
     /// What kind of record has this key of the engine, for who counts refused transactions.
     pub fn kind_of(key: &[u8]) -> &'static str {
         keys::kind_of(key)
-    }
-}
-
-impl Inner {
-    /// This operation's turn to move the branch's head, until it is dropped; see [`Inner::head_queue`]. The time it waits is
-    /// measured for the observer alone and decides nothing.
-    pub(crate) async fn turn(&self, repository: &Repository, branch: &BranchId) -> OwnedMutexGuard<()> {
-        let queue = self.head_queue(repository, branch);
-        let _waiting = Waiting { observer: self.observer.get(), since: Instant::now() };
-        if let Some(observer) = self.observer.get() {
-            observer.queued();
-        }
-        queue.lock_owned().await
     }
 }

@@ -174,7 +174,7 @@ impl Inner {
         let run = self.collect(repository, request, layer, task).await?;
         let covered = covered(&request.sources);
         let finish = task.finish();
-        let _turn = self.turn(repository, branch).await;
+        let turn = self.turn(repository, branch).await?;
         for _ in 0..MOVE_ATTEMPTS {
             let (cut, head) = self.clean_cut(repository, branch, &what).await?;
             let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
@@ -200,6 +200,7 @@ impl Inner {
                 // As a merge, an import is a way by which a protected branch is changed.
                 protected_refused: false,
                 joined: &[&finish],
+                turn: &turn,
             };
             if let Published::Done = self.publish(repository, branch, &publication).await? {
                 return Ok(commit);

@@ -110,6 +110,26 @@ pub(crate) fn reflog_of(b: &Incarnation) -> lakebed_kv::KeyRange {
     lakebed_kv::KeyRange::prefix(&key(b'k', &[b.as_bytes()]))
 }
 
+/// `turn/<B>` -> empty: there is a line of operations that wait to move the branch's head.
+pub(crate) fn turn(b: &Incarnation) -> Bytes {
+    key(b'T', &[b.as_bytes()])
+}
+
+/// `turn/<B>/<time>/<id>` -> a place in the line.
+pub(crate) fn place(b: &Incarnation, taken: Timestamp, id: &Incarnation) -> Bytes {
+    key(b'T', &[b.as_bytes(), &(taken.millis().max(0) as u64).to_be_bytes(), id.as_bytes()])
+}
+
+/// The places of a branch's line, the first one first.
+pub(crate) fn places(b: &Incarnation) -> lakebed_kv::KeyRange {
+    lakebed_kv::KeyRange { start: key(b'T', &[b.as_bytes(), &[0]]), ..turns(b) }
+}
+
+/// The line and its places.
+pub(crate) fn turns(b: &Incarnation) -> lakebed_kv::KeyRange {
+    lakebed_kv::KeyRange::prefix(&turn(b))
+}
+
 /// `op/<id>` -> outcome of a publish.
 pub(crate) fn operation(id: &Incarnation) -> Bytes {
     key(b'o', &[id.as_bytes()])
@@ -285,7 +305,7 @@ pub(crate) fn kind_of(key: &[u8]) -> &'static str {
         Some(b'l' | b'd') => "layer",
         Some(b'w') => "staged",
         Some(b'c' | b'f') => "commit",
-        Some(b'k' | b'o') => "publish",
+        Some(b'k' | b'o' | b'T') => "publish",
         Some(b'u' | b'i' | b'v') => "upload",
         Some(b'q' | b'Q') => "pull_request",
         Some(b'y') => "idempotency_key",

@@ -67,6 +67,7 @@ mod tasks;
 mod three_way;
 mod tidy;
 mod tree_files;
+mod turns;
 mod wire;
 mod working;
 

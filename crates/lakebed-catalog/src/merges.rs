@@ -15,6 +15,7 @@ use crate::entry::same_content;
 use crate::once::Remember;
 use crate::publish::{Joined, MOVE_ATTEMPTS, Publication, Published};
 use crate::resolutions::Resolutions;
+use crate::turns::Turn;
 use crate::working::busy;
 use crate::{
     Catalog, CatalogError, Commit, ErrorKind, MergeOutcome, MergeRequest, MergeStrategy, MergeSummary,
@@ -98,7 +99,7 @@ impl Catalog {
             None if request.parent_number == 0 => None,
             None => return Err(no_such_parent(request.parent_number)),
         };
-        let _turn = inner.turn(&repository, branch).await;
+        let turn = inner.turn(&repository, branch).await?;
         let context = format!("update branch {branch}");
         for _ in 0..MOVE_ATTEMPTS {
             if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
@@ -131,7 +132,7 @@ impl Catalog {
             let remember = Remember::of(request.once.as_ref()).map(|remember| remember.with(summary));
             let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
             let made = Made { commit: &commit, changed_paths: changed.filter(), operation: "revert" };
-            match inner.publish_clean(&repository, branch, &cut, made, &joined).await? {
+            match inner.publish_clean(&repository, branch, &cut, made, &joined, &turn).await? {
                 Published::Done => return Ok(commit),
                 Published::Moved | Published::Superseded => {}
             }
@@ -175,7 +176,7 @@ impl Catalog {
             },
             (_, Some(number)) => return Err(no_such_parent(number)),
         };
-        let _turn = inner.turn(&repository, branch).await;
+        let turn = inner.turn(&repository, branch).await?;
         let context = format!("update branch {branch}");
         for _ in 0..MOVE_ATTEMPTS {
             if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
@@ -203,7 +204,7 @@ impl Catalog {
             let remember = Remember::of(request.once.as_ref()).map(|remember| remember.with(summary));
             let joined: Vec<&dyn Joined> = remember.iter().map(|remember| remember as &dyn Joined).collect();
             let made = Made { commit: &commit, changed_paths: changed.filter(), operation: "cherry-pick" };
-            match inner.publish_clean(&repository, branch, &cut, made, &joined).await? {
+            match inner.publish_clean(&repository, branch, &cut, made, &joined, &turn).await? {
                 Published::Done => return Ok(commit),
                 Published::Moved | Published::Superseded => {}
             }
@@ -243,7 +244,7 @@ impl Inner {
         let source_commit = self.resolve(repository, source).await?;
         Self::check_writable(repository, request.force)?;
         let mut resolutions = self.resolutions(repository, request).await?;
-        let _turn = self.turn(repository, destination).await;
+        let turn = self.turn(repository, destination).await?;
         for _ in 0..MOVE_ATTEMPTS {
             if let Some(outcome) = again().await? {
                 return Ok(outcome);
@@ -298,7 +299,7 @@ impl Inner {
             // The log by path never shows a commit of two parents.
             let changed_paths = if request.squash { changed.filter() } else { None };
             let made = Made { commit: &commit, changed_paths, operation: "merge" };
-            match self.publish_clean(repository, destination, &cut, made, &joined).await? {
+            match self.publish_clean(repository, destination, &cut, made, &joined, &turn).await? {
                 Published::Done => return Ok(MergeOutcome { reference: commit.id, summary }),
                 Published::Moved | Published::Superseded => {}
             }
@@ -364,6 +365,7 @@ impl Inner {
         cut: &BranchState,
         made: Made<'_>,
         joined: &[&dyn Joined],
+        turn: &Turn<'_>,
     ) -> Result<Published, CatalogError> {
         let publication = Publication {
             from: cut,
@@ -375,6 +377,7 @@ impl Inner {
             // Merges, reverts and picks are how a protected branch is changed.
             protected_refused: false,
             joined,
+            turn,
         };
         self.publish(repository, branch, &publication).await
     }

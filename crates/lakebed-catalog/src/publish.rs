@@ -11,6 +11,7 @@ use lakebed_kv::{Check, Outcome, Transaction};
 use crate::branch_state::{BranchState, Content, Mask, Sealed};
 use crate::catalog::Inner;
 use crate::staging::Along;
+use crate::turns::Turn;
 use crate::working::{busy, outcome_unknown};
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
@@ -38,6 +39,8 @@ pub(crate) struct Publication<'a> {
     pub(crate) protected_refused: bool,
     /// What else becomes true at the same instant.
     pub(crate) joined: &'a [&'a dyn Joined],
+    /// Whose turn it is.
+    pub(crate) turn: &'a Turn<'a>,
 }
 
 /// Something that becomes true in the very transaction that moves a head: a pull request merged, a task done
@@ -212,13 +215,23 @@ impl Inner {
         branch: &BranchId,
         publication: &Publication<'_>,
     ) -> Result<Published, CatalogError> {
-        let Publication { from, run, commit, head, changed_paths, operation, protected_refused, joined } =
-            publication;
+        let Publication {
+            from,
+            run,
+            commit,
+            head,
+            changed_paths,
+            operation,
+            protected_refused,
+            joined,
+            turn,
+        } = publication;
         if let Some(commit) = commit {
             self.store_commit(repository, commit).await?;
         }
         for _ in 0..MOVE_ATTEMPTS {
-            let state = self.branch(repository, branch).await?;
+            let found = self.branch_and_line(repository, branch, &from.incarnation).await?;
+            let state = &found.state;
             if state.incarnation != from.incarnation {
                 return Err(CatalogError::refused(
                     ErrorKind::BranchNotFound,
@@ -231,10 +244,13 @@ impl Inner {
                     format!("cannot commit to protected branch '{branch}': merge into it instead"),
                 ));
             }
-            if state.head != from.head || state.reset_count != from.reset_count {
+            let sealed = (state.head == from.head && state.reset_count == from.reset_count)
+                .then(|| state.without_run(run))
+                .flatten();
+            let Some(sealed) = sealed else {
+                self.overtaken(turn, &state.incarnation).await?;
                 return Ok(Published::Moved);
-            }
-            let Some(sealed) = state.without_run(run) else { return Ok(Published::Moved) };
+            };
             let gone = &state.sealed[..state.sealed.len() - sealed.len()];
             let mut next = state.as_ref().clone();
             next.head = *head;
@@ -276,6 +292,10 @@ impl Inner {
                 transaction.checks.extend(along.checks);
                 transaction.writes.extend(along.writes);
             }
+            let Some(transaction) = turn.end_with(&found, transaction) else {
+                self.line_up(turn, &state.incarnation).await?;
+                continue;
+            };
             let swept = !gone.is_empty();
             let happened = match self.kv.transact(transaction).await? {
                 Outcome::Done(_) => true,
@@ -283,6 +303,7 @@ impl Inner {
                 Outcome::Unknown => self.settle(&id).await?,
             };
             if happened {
+                turn.done(&found).await?;
                 if swept {
                     self.sweep.notify_one();
                 }

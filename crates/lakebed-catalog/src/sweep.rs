@@ -75,6 +75,7 @@ impl Catalog {
 
 impl Inner {
     pub(crate) async fn sweep_once(&self) -> Result<(), CatalogError> {
+        self.sweep_turns().await?;
         self.sweep_repositories().await?;
         self.sweep_layers().await?;
         self.sweep_tasks().await?;
@@ -215,6 +216,7 @@ impl Inner {
                             transaction = transaction.delete(keys::gate(&state.gate, i));
                         }
                         self.delete_range(keys::reflog_of(&state.incarnation)).await?;
+                        self.delete_range(keys::turns(&state.incarnation)).await?;
                         transaction = transaction.put(keys::dead_layer(&state.current), "");
                         for (key, value) in dead_rows(&namespace, &state.sealed) {
                             transaction = transaction.put(key, value);

@@ -69,6 +69,14 @@ pub(crate) struct BranchRow {
     pub(crate) hidden: bool,
 }
 
+/// A place in the line of those who wait to move a branch's head.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PlaceRow {
+    /// How long its turn lasts.
+    #[prost(uint32, tag = "1")]
+    pub(crate) lease_ms: u32,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct SealedRow {
     #[prost(bytes = "vec", tag = "1")]

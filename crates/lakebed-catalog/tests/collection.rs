@@ -247,7 +247,7 @@ proptest! {
         most_addresses in 1usize..7,
         most_branches in 1usize..4,
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = support::runtime();
         runtime.block_on(async {
             let lake = Lake::new().await;
             for on in ["a", "b", "c", "empty"] {

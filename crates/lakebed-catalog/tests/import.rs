@@ -288,7 +288,7 @@ proptest! {
 
     #[test]
     fn the_branch_is_what_the_model_says(branch in names(), source_names in names(), wanted in sources()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = support::runtime();
         runtime.block_on(async {
             let lake = Lake::new().await;
             let mut model: BTreeMap<String, String> = BTreeMap::new();

@@ -243,7 +243,7 @@ async fn history(seed: u64) -> Vec<Record> {
 
 fn run(seeds: std::ops::Range<u64>) {
     for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = support::runtime();
         let records =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(history(seed))));
         let Ok(records) = records else {

@@ -86,7 +86,7 @@ proptest! {
         base in states(), source in states(), destination in states(),
         choices in proptest::collection::vec(0..4_usize, 5),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = support::runtime();
         runtime.block_on(async {
             let lake = parted(&base, &source, &destination).await;
             let expected = naive_conflicts(&base, &source, &destination);

@@ -184,16 +184,20 @@ async fn history(seed: u64) {
     let histories: Histories = Arc::default();
     let lives = 1 + entropy.next_u64() % 3;
     for life in 0..lives {
-        let lake = Arc::new(Lake::again(kv.clone(), blocks.clone(), repo.clone(), seed ^ (life + 2)));
+        // Two servers over one engine: what one server's own queue keeps apart must hold between servers, too.
+        let server =
+            |n: u64| Arc::new(Lake::again(kv.clone(), blocks.clone(), repo.clone(), seed ^ (2 * life + n)));
+        let (lake, other) = (server(2), server(3));
         let mut clients = tokio::task::JoinSet::new();
         for on in BRANCHES {
             for me in 0..WRITERS {
+                let lake = if me == 0 { &other } else { &lake };
                 clients.spawn(writer(lake.clone(), on, me, entropy.next_u64(), histories.clone()));
             }
             clients.spawn(committer(lake.clone(), on, histories.clone()));
         }
-        clients.spawn(committer(lake.clone(), "main", histories.clone()));
-        clients.spawn(merger(lake.clone()));
+        clients.spawn(committer(other.clone(), "main", histories.clone()));
+        clients.spawn(merger(other.clone()));
         clients.spawn(sweeper(lake.clone()));
         clients.spawn(tidier(lake.clone()));
         // The last life ends by itself, the others in a crash after a random number of turns.
@@ -224,7 +228,7 @@ async fn history(seed: u64) {
 
 fn run(seeds: std::ops::Range<u64>) {
     for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = support::runtime();
         let outcome =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(history(seed))));
         assert!(outcome.is_ok(), "seed {seed} fails; replay it with run({seed}..{})", seed + 1);

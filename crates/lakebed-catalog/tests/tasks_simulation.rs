@@ -331,7 +331,7 @@ async fn restores(seed: u64) {
 
 fn run<F: Future<Output = ()>>(seeds: std::ops::Range<u64>, history: impl Fn(u64) -> F) {
     for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = support::runtime();
         let outcome =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(history(seed))));
         assert!(outcome.is_ok(), "seed {seed} fails; replay it with run({seed}..{}, ..)", seed + 1);

@@ -24,6 +24,11 @@ pub struct Lake {
     pub repo: RepositoryId,
 }
 
+/// One thread, and a clock that stands still but for pauses: the same seed gives the same history.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
 pub fn branch(name: &str) -> BranchId {
     name.parse().unwrap()
 }

@@ -1,0 +1,231 @@
+//! Whose turn it is to move a hot branch's head (`protocol.md`, Publish).
+//!
+//! Operations of one server queue before they compute. Servers do not see each other's queues: the first to publish wins and
+//! the others compute again, so one that computes for long, or is far from the database, could lose every time. An
+//! operation that was overtaken twice therefore takes a place in the branch's line, and whoever finds places there takes one
+//! behind them. Each place is a row of its own, in the order in which they were taken, so that to line up is a write that
+//! nobody can be first with. A `turn` row beside them says that there is a line; a publish reads it with the branch's record
+//! and waits if it is another's turn. One that was under way may still be first, once.
+//!
+//! All this is for fairness and speed only: a turn ends after a time, and then anybody takes it away; what is promised rests
+//! on the checks of the publish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lakebed_core::{BranchId, Incarnation};
+use lakebed_kv::{Check, Row, Transaction, Versioned};
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::branch_state::BranchState;
+use crate::catalog::Inner;
+use crate::figures::Waiting;
+use crate::working::busy;
+use crate::{CatalogError, Repository, keys, wire};
+
+/// Operations of one server that move one branch's head wait here in order. Whether other servers waited for the branch when
+/// the last one was done.
+pub(crate) type HeadQueue = tokio::sync::Mutex<AtomicBool>;
+
+/// How often an operation is overtaken before it takes a place.
+const OVERTAKEN: u32 = 2;
+
+/// How long a turn lasts: twice what the operation needed the last time, within these.
+const SHORTEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long an operation waits for its turn before it gives up.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Pauses between looks at the line.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
+
+/// A branch, and its line if there is one: the first two places.
+pub(crate) struct Found {
+    pub(crate) state: Arc<BranchState>,
+    line: Option<Line>,
+}
+
+struct Line {
+    /// The row that says so.
+    mark: Versioned,
+    places: Vec<Row>,
+}
+
+/// This operation's turn on its own server, and its place among the servers if it has one. Both end when it is dropped.
+pub(crate) struct Turn<'a> {
+    inner: &'a Inner,
+    queue: OwnedMutexGuard<AtomicBool>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// When the operation began to compute what it wants to publish, in milliseconds.
+    begun: i64,
+    overtaken: u32,
+    /// The key of its place.
+    place: Option<Bytes>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // It failed, or was given up.
+        if let Some(place) = self.state.get_mut().place.take() {
+            self.inner.abandoned_turns.lock().push(place);
+            self.inner.sweep.notify_one();
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Adds to a publish that this turn ends with it. `None`: it is another's turn.
+    pub(crate) fn end_with(&self, found: &Found, transaction: Transaction) -> Option<Transaction> {
+        let place = self.state.lock().place.clone();
+        let first = found.line.as_ref().and_then(|line| line.places.first());
+        match (first, place) {
+            (Some(first), Some(place)) if first.key != place => None,
+            (Some(_), None) => None,
+            // One that was taken away is looked for in vain.
+            (_, Some(place)) => Some(transaction.delete(place)),
+            (None, None) => Some(transaction),
+        }
+    }
+
+    /// The publish happened, on what was `found`.
+    pub(crate) async fn done(&self, found: &Found) -> Result<(), CatalogError> {
+        self.state.lock().place = None;
+        let others_wait = found.line.as_ref().is_some_and(|line| line.places.len() > 1);
+        self.queue.store(others_wait, Ordering::Relaxed);
+        let (Some(line), false) = (&found.line, others_wait) else { return Ok(()) };
+        // Whoever lined up meanwhile wrote it anew.
+        let mark = keys::turn(&found.state.incarnation);
+        let end = Transaction::new().check(mark.clone(), Check::Version(line.mark.version)).delete(mark);
+        self.inner.kv.transact(end).await?;
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// This operation's turn to move the branch's head, until it is dropped: on this server, and among all servers if
+    /// others waited for the branch lately. The time it waits is measured for the observer alone and decides nothing.
+    pub(crate) async fn turn(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+    ) -> Result<Turn<'_>, CatalogError> {
+        let queue = self.head_queue(repository, branch);
+        let _waiting = Waiting { observer: self.observer.get(), since: Instant::now() };
+        if let Some(observer) = self.observer.get() {
+            observer.queued();
+        }
+        let queue = queue.lock_owned().await;
+        let hot = queue.load(Ordering::Relaxed);
+        let state = State { begun: self.clock.now().millis(), overtaken: 0, place: None };
+        let turn = Turn { inner: self, queue, state: Mutex::new(state) };
+        if hot && let Some(state) = self.find_branch(repository, branch.as_str()).await? {
+            self.line_up(&turn, &state.incarnation).await?;
+        }
+        Ok(turn)
+    }
+
+    /// A branch with its line, if it still is the one of this incarnation; else whatever has its name, without.
+    pub(crate) async fn branch_and_line(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        incarnation: &Incarnation,
+    ) -> Result<Found, CatalogError> {
+        let key = keys::branch(&repository.incarnation, branch);
+        let mut found = self.kv.get_many(&[key.clone(), keys::turn(incarnation)]).await?;
+        let mark = found.pop().flatten();
+        let state = match found.pop().flatten() {
+            Some(row) => self.decode_branch(key, &row)?,
+            None => None,
+        };
+        // Not there: this says why.
+        let Some(state) = state else {
+            return Ok(Found { state: self.branch(repository, branch).await?, line: None });
+        };
+        let line = match mark {
+            Some(mark) => Some(Line { mark, places: self.kv.scan(&keys::places(incarnation), 2).await? }),
+            None => None,
+        };
+        Ok(Found { state, line })
+    }
+
+    /// Another operation moved the branch first. Answers when it makes sense to compute again: at once, or when it is this
+    /// one's turn.
+    pub(crate) async fn overtaken(&self, turn: &Turn<'_>, branch: &Incarnation) -> Result<(), CatalogError> {
+        let lines_up = {
+            let mut state = turn.state.lock();
+            state.overtaken += 1;
+            state.overtaken >= OVERTAKEN
+        };
+        if lines_up {
+            self.line_up(turn, branch).await?;
+        }
+        turn.state.lock().begun = self.clock.now().millis();
+        Ok(())
+    }
+
+    /// Takes a place in the branch's line, if this operation has none, and waits until it is the first: at most until the
+    /// turns before it have ended.
+    pub(crate) async fn line_up(&self, turn: &Turn<'_>, branch: &Incarnation) -> Result<(), CatalogError> {
+        let (place, lease) = {
+            let mut state = turn.state.lock();
+            let now = self.clock.now();
+            let needed = u64::try_from(now.millis().saturating_sub(state.begun)).unwrap_or(0);
+            let lease = Duration::from_millis(needed).saturating_mul(2).clamp(SHORTEST, LONGEST);
+            // Known before it is written, so that it is taken away whatever becomes of this call.
+            let fresh = || keys::place(branch, now, &Incarnation::random(&*self.entropy));
+            (state.place.get_or_insert_with(fresh).clone(), lease)
+        };
+        let row = wire::PlaceRow { lease_ms: u32::try_from(lease.as_millis()).unwrap_or(u32::MAX) };
+        let mut taken = false;
+        let (mut pause, mut waited) = (FIRST_PAUSE, Duration::ZERO);
+        // How long this one or that has been the first, as far as was seen: clocks of servers need not agree.
+        let (mut first, mut first_for) = (Bytes::new(), Duration::ZERO);
+        loop {
+            let line = self.kv.scan(&keys::places(branch), 1).await?;
+            match line.first() {
+                Some(row) if row.key == place => return Ok(()),
+                Some(row) if row.key == first => {
+                    let row: wire::PlaceRow = wire::decode(&row.value, "turn")?;
+                    if first_for >= Duration::from_millis(row.lease_ms.into()).min(LONGEST) {
+                        self.kv.transact(Transaction::new().delete(first.clone())).await?;
+                        continue;
+                    }
+                }
+                Some(row) => (first, first_for) = (row.key.clone(), Duration::ZERO),
+                None => taken = false,
+            }
+            if !taken {
+                let write =
+                    Transaction::new().put(keys::turn(branch), "").put(place.clone(), wire::encode(&row));
+                self.kv.transact(write).await?;
+                taken = true;
+                continue;
+            }
+            if waited >= PATIENCE {
+                return Err(busy("waiting for the turn to change a branch"));
+            }
+            tokio::time::sleep(pause).await;
+            waited += pause;
+            first_for += pause;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Takes away the places of operations that failed. One that stays is taken away when its time is over.
+    pub(crate) async fn sweep_turns(&self) -> Result<(), CatalogError> {
+        let abandoned = std::mem::take(&mut *self.abandoned_turns.lock());
+        for place in abandoned {
+            self.kv.transact(Transaction::new().delete(place)).await?;
+        }
+        Ok(())
+    }
+}

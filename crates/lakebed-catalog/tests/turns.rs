@@ -1,0 +1,166 @@
+//! Several servers that move one branch: who is slow or far from the database is not overtaken for ever, and a server that
+//! dies when it is its turn holds nobody up for long. On a paused clock: pauses take no time, and their order is always the same.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests say what they expect by panicking
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lakebed_catalog::{CatalogError, Commit, CommitRequest};
+use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
+use support::{Lake, branch};
+
+/// An engine at some distance.
+struct Far {
+    inner: Arc<MemKv>,
+    distance: Duration,
+}
+
+impl Far {
+    async fn travel(&self) {
+        tokio::time::sleep(self.distance).await;
+    }
+}
+
+#[async_trait]
+impl Kv for Far {
+    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
+        self.travel().await;
+        self.inner.get(key).await
+    }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
+        self.travel().await;
+        self.inner.get_many(keys).await
+    }
+    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
+        self.travel().await;
+        self.inner.scan(range, limit).await
+    }
+    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
+        self.travel().await;
+        self.inner.transact(transaction).await
+    }
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+    async fn close(&self) -> Result<(), KvError> {
+        self.inner.close().await
+    }
+}
+
+/// Servers at these distances from one engine, in milliseconds. Their clocks go with the paused one.
+async fn servers(distances: &[u64]) -> (Arc<MemKv>, Vec<Arc<Lake>>) {
+    let kv = Arc::new(MemKv::new());
+    let first = Lake::over(kv.clone(), 1).await;
+    let at = |(n, distance): (usize, &u64)| {
+        let far = Arc::new(Far { inner: kv.clone(), distance: Duration::from_millis(*distance) });
+        Arc::new(Lake::again(far, first.catalog.blocks().clone(), first.repo.clone(), n as u64 + 2))
+    };
+    let lakes: Vec<_> = distances.iter().enumerate().map(at).collect();
+    let clocks: Vec<_> = lakes.iter().map(|lake| lake.clock.clone()).collect();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            clocks.iter().for_each(|clock| clock.advance_millis(1));
+        }
+    });
+    (kv, lakes)
+}
+
+/// A commit of nothing: it can only be overtaken.
+async fn commit(lake: &Lake, message: String) -> Result<Commit, CatalogError> {
+    let request = CommitRequest { message, allow_empty: true, ..CommitRequest::default() };
+    lake.catalog.commit(&lake.repo, &branch("main"), request).await
+}
+
+/// Commits until told to stop; how many commits it made.
+async fn commits_until(lake: Arc<Lake>, me: usize, stop: Arc<AtomicBool>) -> usize {
+    let mut made = 0;
+    while !stop.load(Ordering::Relaxed) {
+        commit(&lake, format!("{me}/{made}")).await.unwrap();
+        made += 1;
+    }
+    made
+}
+
+/// Whether some operation has a place in the row of main's turns.
+async fn somebody_waits(kv: &MemKv) -> bool {
+    !kv.scan(&KeyRange::prefix(b"T"), 1).await.unwrap().is_empty()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_far_from_the_database_gets_a_turn() {
+    let (kv, lakes) = servers(&[1, 1, 60, 80]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let near: Vec<_> =
+        (0..2).map(|me| tokio::spawn(commits_until(lakes[me].clone(), me, stop.clone()))).collect();
+    let far = |me: usize| {
+        let lake = lakes[me].clone();
+        tokio::spawn(async move {
+            for n in 0..5 {
+                commit(&lake, format!("far {me}/{n}")).await.unwrap();
+            }
+        })
+    };
+    for worker in [far(2), far(3)] {
+        worker.await.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut made = 10;
+    for worker in near {
+        let own = worker.await.unwrap();
+        assert!(own > 10, "the near ones go on meanwhile");
+        made += own;
+    }
+    let log = lakes[0].log("main").await;
+    assert_eq!(log.len(), made + 1, "each commit once, and the first one of the repository");
+    assert!(!somebody_waits(&kv).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_in_its_turn_holds_nobody_up_for_long() {
+    let (kv, lakes) = servers(&[1, 60]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let near = tokio::spawn(commits_until(lakes[0].clone(), 0, stop.clone()));
+    let dying = {
+        let lake = lakes[1].clone();
+        tokio::spawn(async move { commit(&lake, "never".to_owned()).await })
+    };
+    while !somebody_waits(&kv).await {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    dying.abort();
+    let before = tokio::time::Instant::now();
+    stop.store(true, Ordering::Relaxed);
+    near.await.unwrap();
+    commit(&lakes[0], "after the death".to_owned()).await.unwrap();
+    assert!(before.elapsed() < Duration::from_mins(1));
+    assert_eq!(lakes[0].log("main").await[0], "after the death");
+    assert!(!somebody_waits(&kv).await, "the dead one's place was taken away");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_in_its_turn_leaves_it_to_the_others() {
+    let (kv, lakes) = servers(&[1, 60]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let near = tokio::spawn(commits_until(lakes[0].clone(), 0, stop.clone()));
+    let failing = {
+        let lake = lakes[1].clone();
+        tokio::spawn(async move { commit(&lake, "given up".to_owned()).await })
+    };
+    while !somebody_waits(&kv).await {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The client hung up: the server lives on.
+    failing.abort();
+    assert!(failing.await.unwrap_err().is_cancelled());
+    stop.store(true, Ordering::Relaxed);
+    let before = tokio::time::Instant::now();
+    lakes[1].catalog.sweep_once().await.unwrap();
+    near.await.unwrap();
+    assert!(before.elapsed() < Duration::from_secs(1), "nobody waited for the end of the turn");
+    assert!(!somebody_waits(&kv).await);
+}
