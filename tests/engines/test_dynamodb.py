@@ -16,7 +16,7 @@ from test_readiness import until_ready
 from under_load import Load, three
 
 BUCKET = "the-lake"
-IMPORTED = 1200
+IMPORTED = 1050
 
 
 @pytest.fixture(scope="module")
@@ -195,14 +195,14 @@ def test_servers_die_and_the_service_fails_under_load(emulator, tmp_path):
         servers = three(lambda n: Server(tmp_path / str(n), blockstore={"type": "s3", "s3": s3}, database=section))
         name = "repo-" + uuid.uuid4().hex[:12]
         ok(servers[0].rest("POST", "/repositories", {"name": name, "storage_namespace": f"s3://{BUCKET}/{name}"}))
-        with Load(servers, name, writers=4) as load:
-            load.until_more(20, 5)
-            servers[0].kill()
+        with Load(servers, name, writers=3) as load:
             load.until_more(12, 3)
+            servers[0].kill()
+            load.until_more(8, 2)
             servers[0].start()
             for kind in ("before", "after", "throttle", "conflict"):
                 fault(kind, 3)
-            load.until_more(20, 5)
+            load.until_more(12, 3)
             emulator.suffer("cut")
             emulator.until_suffered(20)
             emulator.suffer(None)
@@ -212,7 +212,7 @@ def test_servers_die_and_the_service_fails_under_load(emulator, tmp_path):
             servers[1].kill()
             emulator.suffer(None)
             servers[1].start()
-            load.until_more(20, 5)
+            load.until_more(12, 3)
         emulator.settle()
         load.judge()
         for server in servers:
