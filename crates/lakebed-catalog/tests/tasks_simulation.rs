@@ -16,7 +16,7 @@ use lakebed_catalog::{
     NewRepository, PageRequest, RestoreRequest, RestoreSource, TaskKind, TaskResult, TaskState,
 };
 use lakebed_core::{Entropy, ObjectName, RepositoryId, SeededEntropy};
-use lakebed_kv::{KeyRange, Kv};
+use lakebed_kv::KeyRange;
 use parking_lot::Mutex;
 use support::{Lake, Scheduled, branch, expr, narrow};
 
