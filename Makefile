@@ -74,10 +74,17 @@ node_modules/azurite:
 	npm install --no-save --no-package-lock --no-audit --no-fund --silent azurite@3
 
 .PHONY: test-engines
-test-engines: build venvs ## Key-value engines on real servers: conformance, faults, histories, several servers over one
+test-engines: build venvs .tools/pglite/node_modules ## Key-value engines on real servers: conformance, faults, histories, several servers over one
 	scripts/need.sh postgres-server=postgresql psql=postgresql-client setpriv=util-linux
 	cargo test -q -p lakebed-kv --test postgres --test dynamo -- --ignored
 	$(PYTEST) tests/engines tests/formats
+
+# Apart from the others: npm takes away what it was not asked for.
+.tools/pglite/node_modules:
+	scripts/need.sh node=nodejs npm=npm
+	mkdir -p $(@D)
+	npm install --prefix $(@D) --no-save --no-package-lock --no-audit --no-fund --silent --legacy-peer-deps \
+		@electric-sql/pglite@0.5.14 @electric-sql/pglite-socket@0.2.17
 
 .PHONY: test-promises
 test-promises: build venvs ## Durability, crashes, memory, hostile input, fuzzing, the peer's losses: the short forms

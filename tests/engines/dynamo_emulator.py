@@ -2,15 +2,17 @@
 
 - Requests are decided one after the other; moto's tables may be seen in the middle of a transaction.
 - A transaction that is sent again with the token of one that succeeded has succeeded, and happens once.
-- A cancelled transaction puts back what it wrote without copying every item of the table.
+- A query looks at its partition alone, and a cancelled transaction puts back what it wrote without copying every item of the table.
 
 `POST /faults` with `{"fault": ..., "count": n}` makes the next writes go wrong: `throttle`, `conflict` (refused, nothing happened),
-`before`, `after` (500: it did not happen, or it did).
+`before`, `after` (500: it did not happen, or it did). In a test's own process, `trouble` is what happens to every request, until
+it is None again: `cut` (its connection ends, nothing happened), `silence` (it is decided when that is over).
 
 As a program it prints its address and serves until its input ends."""
 import collections
 import json
 import os
+import socket
 import sys
 import threading
 
@@ -46,6 +48,19 @@ class Shallow:
         return copy.copy(value)
 
 
+def of_one_partition(query):
+    """moto's query looks at every item of the table; here at those of the partition it is about."""
+
+    def quick(table, hash_key, *arguments, **more):
+        table.all_items = lambda: list(table.items.get(hash_key, {}).values())
+        try:
+            return query(table, hash_key, *arguments, **more)
+        finally:
+            del table.all_items
+
+    return quick
+
+
 class Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -56,15 +71,51 @@ class Quiet(WSGIRequestHandler):
 class Emulator:
     def __init__(self):
         models.copy = Shallow
+        if models.Table.query.__name__ != "quick":
+            models.Table.query = of_one_partition(models.Table.query)
         self.app = DomainDispatcherApplication(create_backend_app)
         self.lock = threading.Lock()
         self.done = {}
         self.faults = []
+        self.trouble, self.suffered, self.at_work, self.changed = None, 0, 0, threading.Condition()
         self.server = make_server("127.0.0.1", 0, self.serve, threaded=True, request_handler=Quiet)
         self.port = self.server.server_port
         self.endpoint = f"http://127.0.0.1:{self.port}"
 
+    def suffer(self, trouble):
+        with self.changed:
+            self.trouble = trouble
+            self.changed.notify_all()
+
+    def until_suffered(self, requests):
+        """Waits until the trouble has met so many requests."""
+        with self.changed:
+            so_far = self.suffered
+            assert self.changed.wait_for(lambda: self.suffered >= so_far + requests, 30)
+
+    def settle(self):
+        """Waits until every request that came is decided, also of servers that are no more."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.at_work == 0, 30)
+
     def serve(self, environ, start):
+        with self.changed:
+            self.at_work += 1
+            self.suffered += self.trouble is not None
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.trouble != "silence")
+            trouble = self.trouble
+        try:
+            if trouble == "cut":
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+                raise ConnectionResetError
+            return self.decide(environ, start)
+        finally:
+            with self.changed:
+                self.at_work -= 1
+                self.changed.notify_all()
+
+    def decide(self, environ, start):
         def answer(status, body):
             body = json.dumps(body).encode()
             start(status, [("content-type", "application/x-amz-json-1.0"), ("content-length", str(len(body)))])

@@ -1,11 +1,7 @@
 """Several servers over one database and one object store: one truth, whoever is asked, whoever dies."""
-import collections
 import concurrent.futures
-import http.client
 import subprocess
-import threading
 import time
-import urllib.error
 import uuid
 
 import boto3
@@ -14,6 +10,7 @@ import pytest
 from database import Postgres
 from emulators import KEY as STORE_KEY, SECRET as STORE_SECRET, moto
 from lakebed_server import KEY, SECRET, Server, binary
+from under_load import Load, three
 
 BUCKET = "the-lake"
 
@@ -30,13 +27,9 @@ def servers(postgres, tmp_path_factory):
     with moto(BUCKET) as store:
         s3 = {"endpoint": store, "force_path_style": True, "region": "us-east-1", "credentials": {"access_key_id": STORE_KEY, "secret_access_key": STORE_SECRET}}
         root = tmp_path_factory.mktemp("servers")
-        three = [Server(root / str(n), blockstore={"type": "s3", "s3": s3}, database=postgres.section()) for n in range(3)]
-        for server in three:
-            server.launch()
-        for server in three:
-            server.wait_until_ready()
-        yield three
-        for server in three:
+        all_of_them = three(lambda n: Server(root / str(n), blockstore={"type": "s3", "s3": s3}, database=postgres.section()))
+        yield all_of_them
+        for server in all_of_them:
             server.stop()
 
 
@@ -114,111 +107,22 @@ def test_a_starting_server_leaves_the_tasks_of_the_others_alone(servers, postgre
         assert seen["completed"] and not seen.get("error"), seen
 
 
-class Client:
-    """Asks one server, the next when that does not answer, and remembers what it was told."""
-
-    def __init__(self, servers, first):
-        self.servers, self.at = servers, first
-
-    def ask(self, method, at, body=None, **query):
-        """(status, body); status 0: no answer, the outcome is unknown."""
-        try:
-            return self.servers[self.at % len(self.servers)].rest(method, at, body, **query)
-        except (OSError, http.client.HTTPException, urllib.error.URLError):
-            self.at += 1
-            return 0, None
-
-
 def test_servers_die_and_the_database_restarts_under_load(servers, postgres, repo):
-    """Each writer rewrites its own object with growing numbers and commits to the same hot branch, through another server when
-    one does not answer. Afterwards: every acknowledged commit is in the log once and holds what its writer had been told was
-    written; along the log no number ever goes back; the branch holds what was acknowledged, or something later that was tried
-    and not; and all servers say the same."""
-    branch = f"/repositories/{repo}/branches/main"
-    stop = threading.Event()
-    acknowledged = collections.Counter()
-    commits, problems = [], []
-    written = {}
-
-    def work(me):
-        client = Client(servers, me)
-        number = 0
-        mine = written.setdefault(me, {"done": 0, "tried": 0})
-        while not stop.is_set():
-            number += 1
-            mine["tried"] = number
-            status, said = client.ask("POST", f"{branch}/objects", str(number).encode(), path=f"w{me}")
-            if status == 201:
-                mine["done"] = number
-                acknowledged["objects"] += 1
-            elif status not in (0, 500, 503):
-                problems.append((status, said))
-            if number % 3 == 0:
-                status, said = client.ask("POST", f"{branch}/commits", {"message": f"writer {me}, {number}"})
-                if status == 201:
-                    commits.append((said["id"], me, mine["done"]))
-                    acknowledged["commits"] += 1
-                elif status not in (0, 500, 503) and "no changes" not in str(said):
-                    problems.append((status, said))
-
-    def until_more(objects, of_commits):
-        floor = acknowledged["objects"] + objects, acknowledged["commits"] + of_commits
-        deadline = time.monotonic() + 60
-        while acknowledged["objects"] < floor[0] or acknowledged["commits"] < floor[1]:
-            assert time.monotonic() < deadline and not problems, (acknowledged, floor, problems[:3])
-            time.sleep(0.02)
-
-    threads = [threading.Thread(target=work, args=(me,)) for me in range(6)]
-    for thread in threads:
-        thread.start()
-    try:
-        until_more(60, 15)
+    with Load(servers, repo) as load:
+        load.until_more(60, 15)
         servers[0].kill()
-        until_more(30, 8)
+        load.until_more(30, 8)
         servers[0].start()
-        until_more(30, 8)
+        load.until_more(30, 8)
         postgres.crash()
         postgres.start()
-        until_more(60, 15)
+        load.until_more(60, 15)
         servers[1].kill()
         postgres.crash()
         postgres.start()
         servers[1].start()
-        until_more(60, 15)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert not problems, problems[:3]
-
-    log, after = [], ""
-    while True:
-        status, page = servers[2].rest("GET", f"/repositories/{repo}/refs/main/commits", amount=1000, after=after)
-        assert status == 200, page
-        log += [commit["id"] for commit in page["results"]]
-        if not page["pagination"]["has_more"]:
-            break
-        after = page["pagination"]["next_offset"]
-    assert len(set(log)) == len(log)
-    for at, (commit, me, floor) in enumerate(commits):
-        assert commit in log, "an acknowledged commit is lost"
-        # What the writer was told to be written before it committed is in its commit, or something later.
-        status, content = servers[at % 3].rest("GET", f"/repositories/{repo}/refs/{commit}/objects", path=f"w{me}")
-        assert status == 200 and int(content) >= floor, (me, floor, content)
-    for me in written:
-        numbers = []
-        for at, commit in enumerate(reversed(log)):
-            status, content = servers[at % 3].rest("GET", f"/repositories/{repo}/refs/{commit}/objects", path=f"w{me}")
-            assert status == 200 or (status == 404 and not numbers), (me, commit, status)
-            numbers += [int(content)] if status == 200 else []
-        assert numbers == sorted(numbers), "a commit brought back what an earlier one had replaced"
-    for me, mine in written.items():
-        contents = {server.rest("GET", f"/repositories/{repo}/refs/main/objects", path=f"w{me}")[1] for server in servers}
-        assert len(contents) == 1
-        assert mine["done"] <= int(contents.pop()) <= mine["tried"]
-    listings = [str(server.rest("GET", f"/repositories/{repo}/refs/main/objects/ls", prefix="w")[1]["results"]) for server in servers]
-    assert len(set(listings)) == 1
-    print(dict(acknowledged))
+        load.until_more(60, 15)
+    load.judge()
 
 
 def migrate(server, *arguments):

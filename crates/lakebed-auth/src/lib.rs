@@ -140,3 +140,10 @@ pub enum AuthError {
     #[error("authentication records: {0}")]
     Damaged(String),
 }
+
+impl AuthError {
+    /// Whether the key-value engine is out of reach or overloaded: the same may succeed later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Kv(KvError::Unavailable(_)))
+    }
+}

@@ -74,13 +74,15 @@ pub enum ErrorKind {
     StoreUnavailable,
     /// The object store refuses what was asked, for a reason its operator can remove; the message says which.
     StoreFailed,
+    /// The key-value engine is out of reach or overloaded; try again.
+    EngineUnavailable,
     /// A fault of ours or of an engine below.
     Internal,
 }
 
 impl ErrorKind {
     /// Every kind.
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 35] = [
         Self::Invalid,
         Self::RepositoryNotFound,
         Self::BranchNotFound,
@@ -114,6 +116,7 @@ impl ErrorKind {
         Self::Body,
         Self::StoreUnavailable,
         Self::StoreFailed,
+        Self::EngineUnavailable,
         Self::Internal,
     ];
 
@@ -205,6 +208,7 @@ impl CatalogError {
             Self::Blocks(BlockError::Unsupported(_)) => ErrorKind::Unsupported,
             Self::Blocks(BlockError::Unavailable { .. }) => ErrorKind::StoreUnavailable,
             Self::Blocks(BlockError::Io { .. }) => ErrorKind::StoreFailed,
+            Self::Kv(KvError::Unavailable(_)) => ErrorKind::EngineUnavailable,
             Self::Kv(_) | Self::Blocks(_) | Self::Tree(_) | Self::Damaged { .. } | Self::Newer { .. } => {
                 ErrorKind::Internal
             }

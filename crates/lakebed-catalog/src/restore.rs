@@ -50,8 +50,11 @@ pub struct RestoreRequest {
     pub force: bool,
 }
 
-/// Commits of one batch, and refs of one batch.
+/// Commits of one batch, and refs of one batch, where the engine takes as many.
 const BATCH: usize = 64;
+
+/// Checks and writes of one ref, the gates of a branch not counted.
+const ITEMS_OF_REF: usize = 5;
 
 /// Bytes of one batch of commits, so that it stays far below what any engine takes.
 const BATCH_BYTES: usize = 512 << 10;
@@ -206,12 +209,21 @@ impl Restore<'_> {
         id: CommitId,
         row: Bytes,
     ) -> Result<(), CatalogError> {
+        if batch.bytes + row.len() > BATCH_BYTES {
+            self.flush(batch).await?;
+        }
         batch.bytes += row.len();
         batch.rows.push((id, row));
-        if batch.rows.len() >= BATCH || batch.bytes >= BATCH_BYTES {
+        if batch.rows.len() >= self.fitting(1) {
             self.flush(batch).await?;
         }
         Ok(())
+    }
+
+    /// How many things of so many items go into a batch, beside the restore's gate.
+    fn fitting(&self, items_of_each: usize) -> usize {
+        let room = self.inner.kv.limits().max_items.saturating_sub(1);
+        (room / items_of_each).clamp(1, BATCH)
     }
 
     pub(crate) async fn flush(&self, batch: &mut CommitBatch) -> Result<(), CatalogError> {
@@ -244,12 +256,17 @@ impl Restore<'_> {
 
     /// Writes the refs of a tree.
     pub(crate) async fn refs(&self, mut tree: RefTree, listed: Listed) -> Result<(), CatalogError> {
-        let mut batch = Vec::with_capacity(BATCH);
+        let gates = match listed {
+            Listed::Branches => usize::from(self.inner.kv.limits().gate_spread.max(1)),
+            Listed::Tags | Listed::Commits => 0,
+        };
+        let most = self.fitting(ITEMS_OF_REF + gates);
+        let mut batch = Vec::with_capacity(most);
         loop {
             let next = tree.next_ref().await?;
             let last = next.is_none();
             batch.extend(next);
-            if batch.len() >= BATCH || last && !batch.is_empty() {
+            if batch.len() >= most || last && !batch.is_empty() {
                 self.write_refs(&batch, listed).await?;
                 batch.clear();
             }

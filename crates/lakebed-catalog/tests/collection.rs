@@ -9,8 +9,8 @@ use std::sync::Arc;
 use lakebed_blocks::BlockAddress;
 use lakebed_catalog::{CommitRequest, ErrorKind, ResetTarget, RetentionRules, TaskKind, TaskState};
 use lakebed_core::CommitId;
-use lakebed_kv::MemKv;
 use proptest::prelude::*;
+use support::narrow::NarrowKv;
 use support::{Gate, Lake, branch, expr};
 
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;
@@ -221,7 +221,7 @@ async fn a_commit_between_pages_loses_nothing() {
 
 #[tokio::test]
 async fn a_read_only_repository_is_not_collected() {
-    let gate = Gate::new(Arc::new(MemKv::new()));
+    let gate = Gate::new(Arc::new(NarrowKv::default()));
     let lake = Lake::over(gate, 7).await;
     let new = lakebed_catalog::NewRepository {
         id: "frozen".parse().unwrap(),

@@ -12,7 +12,7 @@ use lakebed_catalog::{
     RestoreSource,
 };
 use lakebed_core::RepositoryId;
-use lakebed_kv::MemKv;
+use support::narrow::NarrowKv;
 use support::{Lake, branch, expr};
 
 async fn history(lake: &Lake) {
@@ -45,7 +45,7 @@ async fn everything(lake: &Lake, repository: &RepositoryId) -> Vec<String> {
 
 /// A server that knows nothing, over the same bucket.
 fn amnesiac(lake: &Lake) -> Lake {
-    Lake::again(Arc::new(MemKv::new()), lake.catalog.blocks().clone(), lake.repo.clone(), 11)
+    Lake::again(Arc::new(NarrowKv::default()), lake.catalog.blocks().clone(), lake.repo.clone(), 11)
 }
 
 async fn rebuild(lake: &Lake, as_name: &str, was: Option<&str>) -> Result<RepositoryId, CatalogError> {
@@ -93,7 +93,7 @@ async fn the_bucket_alone_makes_the_repository_again() {
 
 #[tokio::test]
 async fn what_changed_is_exported_and_nothing_else() {
-    let kv = Arc::new(MemKv::new());
+    let kv = Arc::new(NarrowKv::default());
     let lake = Lake::over(kv.clone(), 7).await;
     history(&lake).await;
     lake.catalog.export_once().await;
@@ -119,7 +119,7 @@ async fn what_changed_is_exported_and_nothing_else() {
 
 #[tokio::test]
 async fn what_several_servers_change_is_exported_by_whoever_comes_last() {
-    let kv = Arc::new(MemKv::new());
+    let kv = Arc::new(NarrowKv::default());
     let one = Lake::over(kv.clone(), 7).await;
     history(&one).await;
     let two = Lake::again(kv, one.catalog.blocks().clone(), one.repo.clone(), 3);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use lakebed_blocks::{BlockAddress, BlockStore, PutOptions};
 use lakebed_catalog::{Catalog, CatalogError, ErrorKind, NewRepository, Precondition};
 use lakebed_core::RepositoryId;
-use lakebed_kv::MemKv;
 use support::interrupted::Interrupted;
+use support::narrow::NarrowKv;
 use support::{Lake, branch, draft, expr, path};
 
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;
@@ -188,7 +188,7 @@ async fn a_marker_that_changes_meanwhile_stops_it() {
 async fn a_link_in_the_middle_keeps_the_data_or_is_refused() {
     let (mut kept, mut gone) = (0, 0);
     for at in 1..20 {
-        let kv = Arc::new(MemKv::new());
+        let kv = Arc::new(NarrowKv::default());
         let first = Lake::over(kv.clone(), 3).await;
         let address = write(&first, "shared").await;
         let other = create(&first.catalog, "other", "mem://other", false).await.unwrap();

@@ -13,8 +13,9 @@ use lakebed_catalog::{
     TaskState,
 };
 use lakebed_core::{BranchId, ObjectName};
-use lakebed_kv::{Kv, MemKv};
+use lakebed_kv::Kv;
 use proptest::prelude::*;
+use support::narrow::NarrowKv;
 use support::{Gate, Lake, branch, expr, path};
 
 async fn source(lake: &Lake, key: &str, content: &str) {
@@ -174,7 +175,7 @@ async fn a_changed_source_is_noticed_on_demand() {
 }
 
 async fn gated() -> (Lake, Arc<Gate>) {
-    let gate = Gate::new(Arc::new(MemKv::new()));
+    let gate = Gate::new(Arc::new(NarrowKv::default()));
     let lake = Lake::over(gate.clone(), 7).await;
     source(&lake, "a", "1").await;
     (lake, gate)

@@ -10,11 +10,10 @@ use std::sync::Arc;
 
 use lakebed_catalog::{CatalogError, EntryDraft, ErrorKind, MergeStrategy, Precondition, ResetTarget};
 use lakebed_core::{Entropy, SeededEntropy};
-use lakebed_kv::MemKv;
 use parking_lot::Mutex;
 use support::naive::Contents;
 use support::sequential::{Expected, Op, Record, Seen, explains};
-use support::{Lake, Scheduled, branch, draft, expr, path};
+use support::{Lake, Scheduled, branch, draft, expr, narrow, path};
 
 const BRANCHES: [&str; 3] = ["main", "dev", "tmp"];
 const PATHS: [&str; 2] = ["a", "b/c"];
@@ -186,7 +185,7 @@ async fn background(lake: Arc<Lake>) {
 
 async fn history(seed: u64) -> Vec<Record> {
     let entropy = SeededEntropy::new(seed);
-    let kv = Arc::new(Scheduled::new(MemKv::new(), seed ^ 1));
+    let kv = Arc::new(Scheduled::new(narrow::of_seed(seed), seed ^ 1));
     let first = Lake::over(kv.clone(), seed).await;
     first.create_branch("dev", "main").await.unwrap();
     let (blocks, repo) = (first.catalog.blocks().clone(), first.repo.clone());

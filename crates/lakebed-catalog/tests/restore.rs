@@ -10,7 +10,8 @@ use lakebed_catalog::{
     RestoreSource, TaskKind, TaskResult, TaskState,
 };
 use lakebed_core::{CommitId, NodeId, ObjectName, RepositoryId};
-use lakebed_kv::{KeyRange, Kv, MemKv};
+use lakebed_kv::{KeyRange, Kv};
+use support::narrow::NarrowKv;
 use support::{Gate, Lake, branch, expr};
 
 fn from(refs: DumpedRefs) -> RestoreRequest {
@@ -185,7 +186,7 @@ async fn a_read_only_repository_is_restored_when_forced() {
 
 /// A lake whose batches wait at a gate: rows of commits.
 async fn gated() -> (Lake, Arc<Gate>, DumpedRefs, RepositoryId) {
-    let gate = Gate::before(Arc::new(MemKv::new()), b'c');
+    let gate = Gate::before(Arc::new(NarrowKv::default()), b'c');
     let lake = Lake::over(gate.clone(), 7).await;
     history(&lake).await;
     let refs = lake.catalog.dump(&lake.repo).await.unwrap();
@@ -273,7 +274,7 @@ async fn deleting_the_repository_ends_its_restore() {
 
 #[tokio::test]
 async fn a_restored_repository_leaves_nothing_when_it_is_deleted() {
-    let kv = Arc::new(MemKv::new());
+    let kv = Arc::new(NarrowKv::default());
     let lake = Lake::over(kv.clone(), 7).await;
     history(&lake).await;
     let refs = lake.catalog.dump(&lake.repo).await.unwrap();

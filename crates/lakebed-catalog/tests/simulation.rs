@@ -15,9 +15,8 @@ use std::sync::Arc;
 
 use lakebed_catalog::{ErrorKind, LogRequest, MergeStrategy};
 use lakebed_core::{Entropy, SeededEntropy};
-use lakebed_kv::MemKv;
 use parking_lot::Mutex;
-use support::{Lake, Scheduled, branch, expr};
+use support::{Lake, Scheduled, branch, expr, narrow};
 
 /// What is known of one path: every value it was ever asked to have (`None` = deleted), and up to which number the
 /// writes were acknowledged. Unacknowledged ones may or may not have happened.
@@ -171,7 +170,7 @@ async fn check_working_state(lake: &Lake, histories: &Histories) {
 async fn history(seed: u64) {
     let entropy = SeededEntropy::new(seed);
     let unknown_every = [0, 0, 20, 7][(entropy.next_u64() % 4) as usize];
-    let kv = Arc::new(Scheduled::new(MemKv::new(), seed ^ 1));
+    let kv = Arc::new(Scheduled::new(narrow::of_seed(seed), seed ^ 1));
     let first = Lake::over(kv.clone(), seed).await;
     first.create_branch("dev", "main").await.unwrap();
     let blocks = first.catalog.blocks().clone();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use lakebed_catalog::{CommitRequest, ErrorKind, MergeRequest, Task, TaskKind, TaskResult, TaskState};
 use lakebed_core::ObjectName;
-use lakebed_kv::{Kv, MemKv};
+use lakebed_kv::Kv;
+use support::narrow::NarrowKv;
 use support::{Gate, Lake, branch, expr};
 
 fn message(text: &str) -> CommitRequest {
@@ -117,7 +118,7 @@ async fn an_ended_task_is_forgotten_after_a_day() {
 
 /// A lake whose publishes wait at a gate.
 async fn gated() -> (Lake, Arc<Gate>) {
-    let gate = Gate::new(Arc::new(MemKv::new()));
+    let gate = Gate::new(Arc::new(NarrowKv::default()));
     (Lake::over(gate.clone(), 7).await, gate)
 }
 

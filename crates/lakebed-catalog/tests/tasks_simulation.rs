@@ -16,9 +16,9 @@ use lakebed_catalog::{
     NewRepository, PageRequest, RestoreRequest, RestoreSource, TaskKind, TaskResult, TaskState,
 };
 use lakebed_core::{Entropy, ObjectName, RepositoryId, SeededEntropy};
-use lakebed_kv::{KeyRange, Kv, MemKv};
+use lakebed_kv::KeyRange;
 use parking_lot::Mutex;
-use support::{Lake, Scheduled, branch, expr};
+use support::{Lake, Scheduled, branch, expr, narrow};
 
 async fn turns(entropy: &SeededEntropy, most: u64) {
     for _ in 0..entropy.next_u64() % most {
@@ -32,7 +32,7 @@ async fn engine(
     entropy: &SeededEntropy,
     more_branches: usize,
 ) -> (Arc<Scheduled>, Arc<dyn BlockStore>, RepositoryId) {
-    let kv = Arc::new(Scheduled::new(MemKv::new(), seed ^ 1));
+    let kv = Arc::new(Scheduled::new(narrow::of_seed(seed), seed ^ 1));
     let first = Lake::over(kv.clone(), seed).await;
     first.create_branch("dev", "main").await.unwrap();
     first.put("dev", "a", "1").await.unwrap();

@@ -170,7 +170,10 @@ pub enum KvError {
     /// The engine has stopped: a flush failed or it was closed. Restart the server.
     #[error("key-value engine stopped: {0}")]
     Stopped(Arc<str>),
-    /// The engine could not be reached or read.
+    /// The engine is out of reach or overloaded: the same may succeed later.
+    #[error("key-value engine unavailable: {0}")]
+    Unavailable(Arc<str>),
+    /// The engine refused what was asked, or what it holds cannot be read.
     #[error("key-value engine failed: {0}")]
     Engine(Arc<str>),
 }

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod history;
+mod pglite;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -39,6 +40,17 @@ async fn value(kv: &dyn Kv, key: &str) -> Option<String> {
 async fn the_suite_of_all_engines() {
     let cluster = Cluster::start();
     conformance::run_all(async || open(&Cluster::address(&cluster.fresh(), cluster.port)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PGlite: make test-engines"]
+async fn the_suite_of_all_engines_on_pglite() {
+    let pglite = pglite::Pglite::start();
+    conformance::run_all(async || {
+        pglite.empty();
+        open(&pglite.address()).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,7 +131,7 @@ async fn a_crash_of_the_database_loses_nothing_acknowledged_and_service_goes_on(
                     Ok(Outcome::Done(_)) => acknowledged += 1,
                     Ok(Outcome::Unknown) => unknown += 1,
                     Ok(Outcome::Refused(_)) => assert!(unknown > 0, "nobody else writes this key"),
-                    Err(KvError::Engine(_)) => {}
+                    Err(KvError::Unavailable(_)) => {}
                     Err(error) => panic!("{error}"),
                 }
                 progress[me].store(acknowledged, Ordering::SeqCst);

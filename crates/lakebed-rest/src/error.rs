@@ -72,6 +72,14 @@ impl RestError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error: the server's log says more")
     }
 
+    /// The key-value engine does not answer for now. The client learns that much, the log learns more.
+    fn unavailable(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = %chain(error), "the key-value engine does not answer");
+        let message = "the metadata engine is out of reach or overloaded: try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// The same error as a merge answers it: an empty result that also has the message, so that clients of either form
     /// can read it.
     pub(crate) fn into_merge_form(mut self, result: MergeResult) -> Self {
@@ -138,7 +146,9 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Busy => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Expired => StatusCode::REQUEST_TIMEOUT,
-        ErrorKind::OutcomeUnknown | ErrorKind::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::OutcomeUnknown | ErrorKind::StoreUnavailable | ErrorKind::EngineUnavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorKind::StoreFailed | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -147,6 +157,7 @@ impl From<CatalogError> for RestError {
     fn from(error: CatalogError) -> Self {
         match error.kind() {
             ErrorKind::Internal => Self::internal("catalog", &error),
+            ErrorKind::EngineUnavailable => Self::unavailable(&error),
             kind @ (ErrorKind::StoreUnavailable | ErrorKind::StoreFailed) => {
                 tracing::error!(%error, "the object store failed");
                 Self::new(status_of(kind), error.to_string())
@@ -177,6 +188,7 @@ impl From<AuthError> for RestError {
             AuthError::Denied { .. } => Self::new(StatusCode::UNAUTHORIZED, error.to_string()),
             AuthError::AlreadyInitialized => Self::new(StatusCode::CONFLICT, error.to_string()),
             AuthError::Invalid(_) => Self::bad_request(error.to_string()),
+            error if error.is_passing() => Self::unavailable(&error),
             error => Self::internal("auth", &error),
         }
     }

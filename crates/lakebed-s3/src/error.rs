@@ -147,6 +147,12 @@ impl S3Error {
         Self::of(Code::InternalError)
     }
 
+    /// The key-value engine does not answer for now. The client learns to come again, the log learns why.
+    fn unavailable(error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "the key-value engine does not answer");
+        Self::of(Code::SlowDown).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     pub(crate) fn code(&self) -> Code {
         self.code
     }
@@ -289,6 +295,7 @@ impl From<CatalogError> for S3Error {
                 tracing::error!(%error, "the object store failed");
                 say(Code::InternalError)
             }
+            ErrorKind::EngineUnavailable => Self::unavailable(&error),
             ErrorKind::Internal => Self::internal("catalog", &error),
         }
     }
@@ -312,6 +319,7 @@ impl From<AuthError> for S3Error {
         match error {
             AuthError::Unauthenticated => Self::of(Code::AccessDenied),
             AuthError::Denied { .. } => Self::new(Code::AccessDenied, format!("Access Denied: {error}.")),
+            error if error.is_passing() => Self::unavailable(&error),
             error => Self::internal("auth", &error),
         }
     }

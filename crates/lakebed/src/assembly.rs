@@ -11,7 +11,7 @@ use lakebed_blocks::{
 use lakebed_catalog::formats::{self, FormatError, Membership};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{RepositoryId, SystemClock, SystemEntropy};
-use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
+use lakebed_kv::{DynamoKv, FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
 use lakebed_kv_object::Ended;
 use lakebed_rest::{Rest, RestConfig, ShownStore};
 use lakebed_s3::S3;
@@ -53,6 +53,7 @@ pub(crate) struct Opened {
 /// Opens the key-value engine, replaying what a crash left. `None`: told to stop while standing by.
 pub(crate) async fn open_kv(
     settings: &Settings,
+    metrics: &Metrics,
     mut blocks: Arc<dyn BlockStore>,
 ) -> Result<Option<Opened>, Failure> {
     let mut ended = None;
@@ -64,6 +65,9 @@ pub(crate) async fn open_kv(
             Arc::new(FjallKv::open(path, FjallConfig::default())?)
         }
         Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
+        Database::Dynamo(config) => {
+            Arc::new(DynamoKv::open(config, Arc::new(SystemEntropy), metrics.dynamo()?).await?)
+        }
         Database::Object(config) => {
             let Some(kv) = standby::until_active(settings, config, blocks.clone()).await? else {
                 blocks.close().await?;
@@ -96,7 +100,9 @@ impl Lake {
     pub(crate) async fn open(settings: &Settings) -> Result<Option<Self>, Failure> {
         let metrics = Metrics::new()?;
         let blocks: Arc<dyn BlockStore> = Arc::new(open_stores(settings, &metrics).await?);
-        let Some(Opened { kv, blocks, ended }) = open_kv(settings, blocks).await? else { return Ok(None) };
+        let Some(Opened { kv, blocks, ended }) = open_kv(settings, &metrics, blocks).await? else {
+            return Ok(None);
+        };
         let kv = metrics.kv(settings.database.kind(), kv);
         let membership = Membership::join(
             kv.clone(),

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use lakebed_blocks::{BlockStore, MemStore};
 use lakebed_catalog::formats::{self, FormatError};
 use lakebed_core::{SystemClock, SystemEntropy};
-use lakebed_kv::{Kv, PostgresKv};
+use lakebed_kv::{DynamoKv, Kv, PostgresKv};
 use lakebed_server::Metrics;
 
 use crate::assembly::{Opened, open_kv, open_stores};
@@ -63,12 +63,19 @@ fn configured(options: &ConfigOptions) -> Result<Settings, Failure> {
 }
 
 fn up(settings: &Settings) -> Result<(), Failure> {
-    let Database::Postgres(config) = &settings.database else {
-        // Its files say themselves how they are to be read.
-        println!("No migrations to apply.");
-        return Ok(());
+    let migrated = match &settings.database {
+        Database::Postgres(config) => {
+            runtime()?.block_on(PostgresKv::migrate(config, Arc::new(SystemEntropy)))?
+        }
+        Database::Dynamo(config) => {
+            runtime()?.block_on(DynamoKv::migrate(config, Arc::new(SystemEntropy)))?
+        }
+        // Their files and objects say themselves how they are to be read.
+        Database::Local(_) | Database::Object(_) | Database::Mem => {
+            println!("No migrations to apply.");
+            return Ok(());
+        }
     };
-    let migrated = runtime()?.block_on(PostgresKv::migrate(config, Arc::new(SystemEntropy)))?;
     if migrated.from == migrated.to {
         println!("No migrations to apply.");
     } else {
@@ -81,6 +88,9 @@ fn version(settings: &Settings) -> Result<(), Failure> {
     let version = match &settings.database {
         Database::Postgres(config) => {
             runtime()?.block_on(PostgresKv::schema_version(config, Arc::new(SystemEntropy)))?
+        }
+        Database::Dynamo(config) => {
+            runtime()?.block_on(DynamoKv::format_version(config, Arc::new(SystemEntropy)))?
         }
         Database::Local(path) => is_used(path).then_some(1),
         // The objects say which version wrote them, each for itself.
@@ -107,6 +117,10 @@ fn on_engine<T>(
             let version = PostgresKv::schema_version(config, Arc::new(SystemEntropy));
             runtime()?.block_on(version)?.is_some()
         }
+        Database::Dynamo(config) => {
+            let version = DynamoKv::format_version(config, Arc::new(SystemEntropy));
+            runtime()?.block_on(version)?.is_some()
+        }
         // It finds out itself, when it is opened.
         Database::Object(_) => true,
         Database::Mem => false,
@@ -115,12 +129,13 @@ fn on_engine<T>(
         return Err(NOT_INITIALIZED.into());
     }
     runtime()?.block_on(async {
+        let metrics = Metrics::new()?;
         let blocks: Arc<dyn BlockStore> = match &settings.database {
-            Database::Object(_) => Arc::new(open_stores(settings, &Metrics::new()?).await?),
+            Database::Object(_) => Arc::new(open_stores(settings, &metrics).await?),
             // No other engine asks for a store, and a running server may have it.
             _ => Arc::new(MemStore::new()),
         };
-        let Some(Opened { kv, blocks, .. }) = open_kv(settings, blocks).await? else {
+        let Some(Opened { kv, blocks, .. }) = open_kv(settings, &metrics, blocks).await? else {
             return Err("told to stop before the metadata could be opened".into());
         };
         let result = run(&*kv).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
+use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
 use parking_lot::Mutex;
 
 /// What happens meanwhile.
@@ -12,14 +12,14 @@ pub type Meanwhile = futures::future::BoxFuture<'static, ()>;
 
 /// An engine in whose `at`-th call something else happens first.
 pub struct Interrupted {
-    inner: Arc<MemKv>,
+    inner: Arc<dyn Kv>,
     left: AtomicUsize,
     meanwhile: Mutex<Option<Meanwhile>>,
 }
 
 impl Interrupted {
     /// Over `inner`; `at` counts from 1.
-    pub fn new(inner: Arc<MemKv>, at: usize, meanwhile: Meanwhile) -> Self {
+    pub fn new(inner: Arc<dyn Kv>, at: usize, meanwhile: Meanwhile) -> Self {
         Self { inner, left: AtomicUsize::new(at), meanwhile: Mutex::new(Some(meanwhile)) }
     }
 

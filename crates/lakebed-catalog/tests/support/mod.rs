@@ -3,6 +3,7 @@
 
 pub mod interrupted;
 pub mod naive;
+pub mod narrow;
 pub mod sequential;
 
 use std::sync::Arc;
@@ -16,7 +17,9 @@ use lakebed_catalog::{
 use lakebed_core::{
     BranchId, Entropy, ManualClock, ObjectPath, RefExpr, RepositoryId, SeededEntropy, Timestamp,
 };
-use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
+use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
+
+use self::narrow::NarrowKv;
 
 pub struct Lake {
     pub catalog: Catalog,
@@ -48,7 +51,7 @@ pub fn draft(content: &str) -> EntryDraft {
 
 impl Lake {
     pub async fn new() -> Self {
-        Self::over(Arc::new(MemKv::new()), 7).await
+        Self::over(Arc::new(NarrowKv::default()), 7).await
     }
 
     pub async fn over(kv: Arc<dyn Kv>, seed: u64) -> Self {
@@ -277,7 +280,7 @@ impl Kv for Gate {
 
 /// An engine under a random schedule.
 pub struct Scheduled {
-    pub inner: MemKv,
+    pub inner: Arc<dyn Kv>,
     pub entropy: SeededEntropy,
     /// One transaction in this many has an unknown outcome; 0: none.
     pub unknown_every: u64,
@@ -287,7 +290,7 @@ pub struct Scheduled {
 
 impl Scheduled {
     /// With outcomes that are always known.
-    pub fn new(inner: MemKv, seed: u64) -> Self {
+    pub fn new(inner: Arc<dyn Kv>, seed: u64) -> Self {
         Self { inner, entropy: SeededEntropy::new(seed), unknown_every: 0, pause_every: 0 }
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Said {
 /// Why an attempt brought nothing.
 #[derive(Debug)]
 pub(super) enum Failure {
+    /// There is nothing to sign it with: nothing happened.
+    NoCredentials(String),
     /// It never left: nothing happened.
     NotSent(String),
     /// It left, and what came of it is not known.
@@ -105,6 +107,10 @@ impl Failure {
     /// What it says, and what to do about it.
     pub(super) fn error(&self, operation: &str) -> KvError {
         let text = match self {
+            Self::NoCredentials(why) => format!(
+                "no credentials for DynamoDB ({operation}): set database.dynamodb.aws_access_key_id and \
+                 aws_secret_access_key, database.dynamodb.aws_profile, or one of the usual AWS sources: {why}"
+            ),
             Self::NotSent(why) | Self::Lost(why) => {
                 format!("DynamoDB cannot be reached ({operation}): {why}")
             }
@@ -135,7 +141,10 @@ impl Failure {
                 format!("DynamoDB refuses {operation}: {kind}{codes} {message}{advice}")
             }
         };
-        KvError::Engine(text.into())
+        match self.meaning() {
+            Meaning::Passing | Meaning::Contended => KvError::Unavailable(text.into()),
+            Meaning::Refused(_) | Meaning::Expired | Meaning::Final => KvError::Engine(text.into()),
+        }
     }
 }
 
@@ -276,7 +285,7 @@ impl Client {
             .provider
             .provide_credentials()
             .await
-            .map_err(|error| Failure::NotSent(format!("no credentials: {}", chain(&error))))?;
+            .map_err(|error| Failure::NoCredentials(chain(&error)))?;
         *kept = Some(fresh.clone());
         Ok(fresh)
     }

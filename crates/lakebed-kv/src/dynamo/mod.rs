@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use lakebed_core::Entropy;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -48,7 +48,16 @@ use self::item::{Stored, damaged};
 use self::order::Order;
 use self::plan::Plan;
 use crate::check;
-use crate::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Version, Versioned, Write};
+use crate::{
+    Key, KeyRange, Kv, KvError, Limits, Migrated, Outcome, Row, Transaction, Version, Versioned, Write,
+};
+
+/// Of 100 items the rest is for signs and pieces; of 4 MB the rest is for names of attributes.
+const LIMITS: Limits =
+    Limits { max_items: 64, max_bytes: 3 << 20, max_key_bytes: layout::LONGEST, gate_spread: 16 };
+
+/// Parts of many keys that are asked for at once.
+const PARTS_AT_ONCE: usize = 8;
 
 /// How often a read begins anew whose pieces were taken away under it.
 const READ_TRIES: usize = 20;
@@ -151,6 +160,25 @@ impl DynamoKv {
         Table::of(config, entropy, Arc::new(())).await?.format().await
     }
 
+    /// Makes the table, if it is missing, so that servers need not be allowed to.
+    pub async fn migrate(config: &DynamoConfig, entropy: Arc<dyn Entropy>) -> Result<Migrated, KvError> {
+        let table = Table::of(config, entropy, Arc::new(())).await?;
+        let from = table.format().await?.unwrap_or(0);
+        table.ensure().await?;
+        Ok(Migrated { from, to: table::FORMAT })
+    }
+
+    /// Whether DynamoDB takes a transaction, as far as it can be told without asking: for tests of what stands on the engine.
+    pub fn takes(transaction: &Transaction) -> Result<(), KvError> {
+        check::well_formed(transaction, &LIMITS)?;
+        Plan::of(transaction, Version(0), "table").map(drop)
+    }
+
+    /// What one transaction may carry.
+    pub fn most() -> Limits {
+        LIMITS
+    }
+
     /// Takes away the pieces of large values that were overwritten or deleted; done in the background, too. Answers of how
     /// many values.
     pub async fn sweep(&self) -> Result<usize, KvError> {
@@ -180,7 +208,7 @@ fn is_stored(key: &[u8]) -> bool {
 }
 
 fn in_motion() -> KvError {
-    KvError::Engine("DynamoDB: a large value was written again and again while it was read".into())
+    KvError::Unavailable("DynamoDB: a large value was written again and again while it was read".into())
 }
 
 impl Table {
@@ -249,8 +277,8 @@ impl Kv for DynamoKv {
         if let [key] = keys {
             return Ok(vec![self.get(key).await?]);
         }
-        let parts = keys.chunks(self.limits().max_items).map(|keys| self.table.at_once(keys));
-        Ok(try_join_all(parts).await?.into_iter().flatten().collect())
+        let parts: Vec<_> = keys.chunks(LIMITS.max_items).map(|keys| self.table.at_once(keys)).collect();
+        stream::iter(parts).buffered(PARTS_AT_ONCE).try_concat().await
     }
 
     async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
@@ -280,7 +308,7 @@ impl Kv for DynamoKv {
     }
 
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
-        check::well_formed(&transaction, &self.limits())?;
+        check::well_formed(&transaction, &LIMITS)?;
         self.running()?;
         if transaction.checks.iter().any(|(key, _)| key.is_empty())
             || transaction.writes.iter().any(|(key, _)| key.is_empty())
@@ -319,8 +347,7 @@ impl Kv for DynamoKv {
     }
 
     fn limits(&self) -> Limits {
-        // Of 100 items the rest is for signs and pieces; of 4 MB the rest is for names of attributes.
-        Limits { max_items: 64, max_bytes: 3 << 20, max_key_bytes: layout::LONGEST, gate_spread: 16 }
+        LIMITS
     }
 
     async fn close(&self) -> Result<(), KvError> {

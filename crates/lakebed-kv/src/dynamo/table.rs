@@ -12,7 +12,7 @@ use super::{Table, failed};
 use crate::KvError;
 
 /// The format this binary reads and writes ([`layout`], [`super::item`]).
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// How long a new table may take.
 const PATIENCE: Duration = Duration::from_mins(3);

@@ -55,7 +55,11 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
 }
 
 pub(super) fn failed(error: &tokio_postgres::Error) -> KvError {
-    KvError::Engine(describe(error).into())
+    let text = describe(error).into();
+    if error.as_db_error().map_or(!is_distrust(error), is_passing) {
+        return KvError::Unavailable(text);
+    }
+    KvError::Engine(text)
 }
 
 /// Whether the connection is of no more use: it is gone, its server is, or it leads to a standby.
@@ -131,7 +135,7 @@ impl Connections {
     /// A connection. A database that does not answer is asked again for a few seconds, for restarts are short.
     pub(super) async fn get(&self) -> Result<Client, KvError> {
         if self.pool.status().waiting >= WAITING {
-            return Err(KvError::Engine("too many wait for a connection to PostgreSQL".into()));
+            return Err(KvError::Unavailable("too many wait for a connection to PostgreSQL".into()));
         }
         let since = Instant::now();
         loop {
@@ -150,7 +154,7 @@ impl Connections {
                          database has room",
                         PATIENCE.as_secs()
                     );
-                    return Err(KvError::Engine(busy.into()));
+                    return Err(KvError::Unavailable(busy.into()));
                 }
                 Err(error) => KvError::Engine(format!("PostgreSQL: {error}").into()),
             };
@@ -189,7 +193,9 @@ impl Connections {
                 Err(_) => {
                     drop(Object::take(client));
                     let seconds = self.deadline.as_secs();
-                    return Err(KvError::Engine(format!("PostgreSQL: no answer within {seconds} s").into()));
+                    return Err(KvError::Unavailable(
+                        format!("PostgreSQL: no answer within {seconds} s").into(),
+                    ));
                 }
             }
         }

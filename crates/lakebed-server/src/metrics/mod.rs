@@ -3,6 +3,7 @@
 //! ours begin with `lakebed_`.
 
 mod catalog;
+mod dynamo;
 mod engines;
 mod requests;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use lakebed_blocks::BlockStore;
 use lakebed_catalog::Catalog;
-use lakebed_kv::Kv;
+use lakebed_kv::{DynamoWatch, Kv};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{HistogramOpts, IntGauge, Registry, TextEncoder};
@@ -57,6 +58,15 @@ impl Metrics {
     /// An engine whose calls are counted. `kind` is what `database.type` calls it.
     pub fn kv(&self, kind: &'static str, kv: Arc<dyn Kv>) -> Arc<dyn Kv> {
         self.0.engines.kv(kind, kv)
+    }
+
+    /// Counts the requests of an engine on DynamoDB, those behind the calls that [`Metrics::kv`] counts.
+    ///
+    /// # Errors
+    ///
+    /// There is one already.
+    pub fn dynamo(&self) -> Result<Arc<dyn DynamoWatch>, prometheus::Error> {
+        Ok(Arc::new(dynamo::Requests::new(&self.0.registry)?))
     }
 
     /// A store whose calls are counted.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lakebed_blocks::BlockAddress;
-use lakebed_kv::PostgresConfig;
+use lakebed_kv::{DynamoConfig, PostgresConfig};
 use lakebed_kv_object::ObjectConfig;
 
 use super::{ConfigError, Values};
@@ -14,6 +14,7 @@ use super::{ConfigError, Values};
 pub(crate) enum Database {
     Local(PathBuf),
     Postgres(Box<PostgresConfig>),
+    Dynamo(Box<DynamoConfig>),
     Object(Box<ObjectConfig>),
     Mem,
 }
@@ -24,6 +25,7 @@ impl Database {
         match self {
             Self::Local(_) => "local",
             Self::Postgres(_) => "postgres",
+            Self::Dynamo(_) => "dynamodb",
             Self::Object(_) => "object",
             Self::Mem => "mem",
         }
@@ -42,11 +44,12 @@ pub(super) fn database(values: &Values, expand: &dyn Fn(&str) -> PathBuf) -> Res
             Ok(Database::Local(expand(values.text("database.local.path").unwrap_or("~/lakefs/metadata"))))
         }
         "postgres" => Ok(Database::Postgres(Box::new(postgres(values)?))),
+        "dynamodb" => Ok(Database::Dynamo(Box::new(dynamo(values)?))),
         "object" => Ok(Database::Object(Box::new(object(values)?))),
         "mem" => Ok(Database::Mem),
         other => {
             let (key, value) = ("database.type", other.to_owned());
-            Err(ConfigError::Unsupported { key, value, supported: "local, postgres, object, mem" })
+            Err(ConfigError::Unsupported { key, value, supported: "local, postgres, dynamodb, object, mem" })
         }
     }
 }
@@ -59,7 +62,7 @@ fn object(values: &Values) -> Result<ObjectConfig, ConfigError> {
         "azure" => "https",
         "mem" => {
             let (key, value) = ("database.type", "object".to_owned());
-            let supported = "local, postgres, mem with blockstore.type mem, which keeps nothing";
+            let supported = "local, postgres, dynamodb, mem with blockstore.type mem, which keeps nothing";
             return Err(ConfigError::Unsupported { key, value, supported });
         }
         scheme => scheme,
@@ -112,6 +115,53 @@ fn postgres(values: &Values) -> Result<PostgresConfig, ConfigError> {
     Ok(config)
 }
 
+fn dynamo(values: &Values) -> Result<DynamoConfig, ConfigError> {
+    const TABLE: &str = "database.dynamodb.table_name";
+    const ACCESS_KEY: &str = "database.dynamodb.aws_access_key_id";
+    const SECRET: &str = "database.dynamodb.aws_secret_access_key";
+    let mut config = DynamoConfig::default();
+    let text = |key: &'static str| values.text(key).filter(|text| !text.is_empty()).map(str::to_owned);
+    if let Some(table) = text(TABLE) {
+        let fits = table.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        if !fits || !(3..=255).contains(&table.len()) {
+            let supported = "3 to 255 characters A-Z, a-z, 0-9, '_', '-', '.'";
+            return Err(ConfigError::Unsupported { key: TABLE, value: table, supported });
+        }
+        config.table = table;
+    }
+    config.endpoint = text("database.dynamodb.endpoint");
+    config.region = text("database.dynamodb.aws_region");
+    config.profile = text("database.dynamodb.aws_profile");
+    config.credentials = match (text(ACCESS_KEY), text(SECRET)) {
+        (Some(key), Some(secret)) => Some((key, secret)),
+        (None, None) => None,
+        (given, _) => {
+            let keys = vec![if given.is_some() { SECRET } else { ACCESS_KEY }];
+            return Err(ConfigError::Missing {
+                keys,
+                hint: ": an access key and its secret are set together",
+            });
+        }
+    };
+    let number = |key: &'static str| -> Result<Option<usize>, ConfigError> {
+        Ok(values.int(key)?.map(|number| usize::try_from(number).unwrap_or(usize::MAX)))
+    };
+    if let Some(items) = number("database.dynamodb.scan_limit")?.filter(|items| *items > 0) {
+        config.scan_limit = items;
+    }
+    if let Some(attempts) = number("database.dynamodb.max_attempts")?.filter(|attempts| *attempts > 0) {
+        config.max_attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    }
+    // More than that is no limit either.
+    config.max_connections = number("database.dynamodb.max_connections")?.unwrap_or(0).min(1 << 20);
+    if let Some(seconds) = values.duration("database.dynamodb.health_check_interval")?
+        && seconds > 0.0
+    {
+        config.health_check_interval = Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    }
+    Ok(config)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,5 +209,47 @@ mod tests {
         assert!(!format!("{config:?}").contains("sesame"), "secrets are not shown");
         let Ok(Database::Postgres(config)) = configured("database: {type: postgres}") else { panic!() };
         assert_eq!(*config, PostgresConfig::default());
+    }
+
+    #[test]
+    fn a_dynamodb_table_is_read_as_it_is_written_for_lakefs() {
+        let yaml = "database: {type: dynamodb, dynamodb: {table_name: lake, scan_limit: 100, endpoint: 'http://h:1', \
+                    aws_region: eu-west-1, aws_profile: p, aws_access_key_id: AKIA, aws_secret_access_key: sesame, \
+                    health_check_interval: 30s, max_attempts: 3, max_connections: 7}}";
+        let values = Values::from_yaml(yaml).unwrap();
+        assert!(values.ignored.is_empty() && values.unknown.is_empty());
+        let Ok(Database::Dynamo(config)) = configured(yaml) else { panic!("no DynamoDB") };
+        let text = |text: &str| Some(text.to_owned());
+        let wanted = DynamoConfig {
+            table: "lake".to_owned(),
+            scan_limit: 100,
+            endpoint: text("http://h:1"),
+            region: text("eu-west-1"),
+            profile: text("p"),
+            credentials: Some(("AKIA".to_owned(), "sesame".to_owned())),
+            health_check_interval: Some(Duration::from_secs(30)),
+            max_attempts: 3,
+            max_connections: 7,
+            ..DynamoConfig::default()
+        };
+        assert_eq!(*config, wanted);
+        assert!(!format!("{config:?}").contains("sesame"), "secrets are not shown");
+        for plain in ["database: {type: dynamodb}", "database: {type: dynamodb, dynamodb: {scan_limit: 0}}"] {
+            let Ok(Database::Dynamo(config)) = configured(plain) else { panic!() };
+            assert_eq!(*config, DynamoConfig::default());
+        }
+        for (wrong, key) in [
+            ("table_name: a/b", "table_name"),
+            ("table_name: ab", "table_name"),
+            ("aws_access_key_id: AKIA", "aws_secret_access_key"),
+            ("aws_secret_access_key: sesame", "aws_access_key_id"),
+        ] {
+            let yaml = format!("database: {{type: dynamodb, dynamodb: {{{wrong}}}}}");
+            let error = configured(&yaml).err().unwrap().to_string();
+            assert!(
+                error.contains(&format!("database.dynamodb.{key}")) && !error.contains("sesame"),
+                "{error}"
+            );
+        }
     }
 }

@@ -223,7 +223,10 @@ mod tests {
     #[test]
     fn unknown_engines_name_the_known_ones() {
         let error = settings(&LEAST.replacen("mem", "mysql", 1)).err().unwrap().to_string();
-        assert!(error.contains("mysql") && error.contains("local, postgres, object, mem"), "{error}");
+        assert!(
+            error.contains("mysql") && error.contains("local, postgres, dynamodb, object, mem"),
+            "{error}"
+        );
         let error = settings(&LEAST.replace("blockstore: {type: mem}", "blockstore: {type: ftp}"))
             .err()
             .unwrap()
