@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lakebed_core::BranchId;
+use lakebed_core::traces::SPAN;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::catalog::Inner;
@@ -67,6 +68,7 @@ impl Catalog {
 impl Inner {
     /// This operation's turn to move the branch's head, until it is dropped; see [`Inner::head_queue`]. The time it waits is
     /// measured for the observer alone and decides nothing.
+    #[tracing::instrument(target = SPAN, name = "catalog wait for turn", skip_all)]
     pub(crate) async fn turn(&self, repository: &Repository, branch: &BranchId) -> OwnedMutexGuard<()> {
         let queue = self.head_queue(repository, branch);
         let _waiting = Waiting { observer: self.observer.get(), since: Instant::now() };
