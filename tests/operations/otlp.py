@@ -88,7 +88,7 @@ class Collector:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.requests.append((self.path, dict(self.headers.items()), body))
+                collector.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(collector.status)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")

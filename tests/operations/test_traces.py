@@ -119,7 +119,7 @@ def test_no_secret_and_no_path_is_sent(tmp_path):
     for secret in (SECRET, "hidden-token", "some-path", "some-content", "some-message", "some-value", "some-signature", "Signature="):
         assert secret.encode() not in sent, secret
     assert "hidden-token" not in server.log.read_text()
-    assert all(headers["x-token"] == "hidden-token" and headers["Content-Type"] == "application/x-protobuf" and path == "/v1/traces"
+    assert all(headers["x-token"] == "hidden-token" and headers["content-type"] == "application/x-protobuf" and path == "/v1/traces"
                for path, headers, _ in collector.requests)
 
 
