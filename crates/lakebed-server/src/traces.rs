@@ -4,6 +4,7 @@
 use http::HeaderName;
 use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
+use http::uri::Authority;
 use lakebed_core::traces::REQUEST_SPAN;
 use lakebed_http::{AnswerBody, Served};
 use lakebed_rest::SecureConnection;
@@ -12,7 +13,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::audit;
-use crate::metrics::Door;
+use crate::metrics::{Door, method_label};
 
 /// The most that is kept of a text that a client sent, in characters.
 const LONGEST: usize = 256;
@@ -29,6 +30,26 @@ fn header<'a>(parts: &'a Parts, name: &HeaderName) -> &'a str {
     cut(parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default(), LONGEST)
 }
 
+/// The host that a request asked, and the port if it named one. HTTP/2 has them in the address.
+fn host(parts: &Parts) -> (&str, Option<i64>) {
+    let asked = match header(parts, &HOST) {
+        "" => cut(parts.uri.authority().map_or("", Authority::as_str), LONGEST),
+        host => host,
+    };
+    match asked.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
+        Some((host, port)) => (host, Some(port.into())),
+        None => (asked, None),
+    }
+}
+
+/// A method by the name that the conventions have for it.
+fn method(parts: &Parts) -> &str {
+    match method_label(&parts.method) {
+        "other" => "_OTHER",
+        known => known,
+    }
+}
+
 /// The span of a request; none unless it is traced.
 pub(crate) fn begin(traces: &Traces, door: Door, parts: &Parts) -> Span {
     match traces.place(&parts.headers) {
@@ -40,16 +61,18 @@ pub(crate) fn begin(traces: &Traces, door: Door, parts: &Parts) -> Span {
 fn begin_at(place: Place, names_paths: bool, door: Door, parts: &Parts) -> Span {
     let secure = parts.extensions.get::<SecureConnection>().is_some()
         || parts.headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+    let (address, port) = host(parts);
     let span = tracing::info_span!(
         target: REQUEST_SPAN,
         parent: None,
         "request",
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = crate::metrics::method_label(&parts.method),
+        http.request.method = method(parts),
         http.route = Empty,
         http.response.status_code = Empty,
-        server.address = header(parts, &HOST),
+        server.address = address,
+        server.port = port,
         url.scheme = if secure { "https" } else { "http" },
         url.path = Empty,
         user_agent.original = header(parts, &USER_AGENT),
@@ -112,6 +135,32 @@ impl Drop for Sending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked(request: http::request::Builder) -> Parts {
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_host_is_split_from_its_port() {
+        for (text, wanted) in [
+            ("lake.example", ("lake.example", None)),
+            ("lake.example:8000", ("lake.example", Some(8000))),
+            ("[::1]:8000", ("[::1]", Some(8000))),
+            ("[::1]", ("[::1]", None)),
+            ("lake.example:no", ("lake.example:no", None)),
+            ("", ("", None)),
+        ] {
+            assert_eq!(host(&asked(http::Request::builder().uri("/x").header("host", text))), wanted);
+        }
+        let parts = asked(http::Request::builder().uri("https://lake.example:8443/x"));
+        assert_eq!(host(&parts), ("lake.example", Some(8443)));
+    }
+
+    #[test]
+    fn a_method_nobody_knows_is_not_repeated() {
+        assert_eq!(method(&asked(http::Request::builder().method("PUT"))), "PUT");
+        assert_eq!(method(&asked(http::Request::builder().method("BREW"))), "_OTHER");
+    }
 
     #[test]
     fn texts_of_clients_are_cut_between_characters() {

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::uri::Scheme;
+use http::{HeaderMap, Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use lakebed_core::chain;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError};
 use parking_lot::Mutex;
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::TracesError;
 
@@ -30,16 +32,25 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(headers: HeaderMap, timeout: Duration) -> Result<Self, TracesError> {
+    /// A client of one endpoint.
+    pub(crate) fn new(endpoint: &Uri, headers: HeaderMap, timeout: Duration) -> Result<Self, TracesError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT.min(timeout)));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(TracesError::Certificates)?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+        let provider = rustls::crypto::ring::default_provider();
+        let builder = HttpsConnectorBuilder::new();
+        let builder = if endpoint.scheme() == Some(&Scheme::HTTPS) {
+            builder.with_provider_and_native_roots(provider).map_err(TracesError::Certificates)?
+        } else {
+            // A system without certificates is none the worse for a collector that needs none.
+            let tls = ClientConfig::builder_with_provider(Arc::new(provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| TracesError::Exporter(error.to_string()))?
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth();
+            builder.with_tls_config(tls)
+        };
+        let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
         Ok(Self { http: HyperClient::new(connector, timeout, None), headers, troubles: Troubles::default() })
     }
 

@@ -139,7 +139,7 @@ pub fn start<S>(config: TracesConfig) -> Result<Started<S>, TracesError>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    let client = client::Client::new(config.headers, config.timeout)?;
+    let client = client::Client::new(&config.endpoint, config.headers, config.timeout)?;
     let troubles = client.troubles();
     let mut exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
@@ -182,4 +182,84 @@ where
         _provider: provider,
     };
     Ok((Box::new(layer), traces, exporter))
+}
+
+#[cfg(test)]
+mod tests {
+    use lakebed_core::traces::{REQUEST_SPAN, SPAN, WORK_SPAN};
+    use tracing::info_span;
+    use tracing_subscriber::Registry;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    fn config(ratio: f64, queue: usize) -> TracesConfig {
+        TracesConfig {
+            endpoint: Uri::from_static("http://127.0.0.1:1/v1/traces"),
+            headers: HeaderMap::new(),
+            timeout: Duration::from_secs(1),
+            sampling: Sampling::new(ratio, true).unwrap(),
+            resource: Vec::new(),
+            queue,
+            batch: 512,
+            delay: Duration::from_secs(5),
+            paths: false,
+        }
+    }
+
+    /// Names of the spans that were made, in the order in which they ended, each with whether it has a parent.
+    fn made(config: TracesConfig, work: impl FnOnce(&Traces)) -> (Vec<(String, bool)>, Figures) {
+        let (layer, traces, mut exporter) = start::<Registry>(config).unwrap();
+        tracing::subscriber::with_default(Registry::default().with(layer), || work(&traces));
+        let mut names = Vec::new();
+        while let Ok(span) = exporter.waiting.try_recv() {
+            let has_parent = span.parent_span_id != opentelemetry::trace::SpanId::INVALID;
+            names.push((span.name.to_string(), has_parent));
+        }
+        (names, traces.figures().unwrap())
+    }
+
+    fn named(names: &[(&str, bool)]) -> Vec<(String, bool)> {
+        names.iter().map(|(name, has_parent)| ((*name).to_owned(), *has_parent)).collect()
+    }
+
+    #[test]
+    fn spans_are_made_within_what_is_traced() {
+        let (names, _) = made(config(1.0, 100), |traces| {
+            info_span!(target: SPAN, "of no request").in_scope(|| assert_eq!(current(), None));
+            info_span!("of another target").in_scope(|| {
+                let request = info_span!(target: REQUEST_SPAN, parent: None, "request");
+                traces.place(&HeaderMap::new()).unwrap().take(&request);
+                request.in_scope(|| {
+                    info_span!("of another target").in_scope(|| {
+                        info_span!(target: SPAN, "within").in_scope(|| assert!(current().is_some()));
+                    });
+                });
+                rename(&request, "commit".to_owned());
+            });
+        });
+        assert_eq!(names, named(&[("within", true), ("commit", false)]));
+    }
+
+    #[test]
+    fn work_of_which_no_share_is_taken_makes_none() {
+        let work = |_: &Traces| {
+            info_span!(target: WORK_SPAN, parent: None, "work").in_scope(|| {
+                info_span!(target: SPAN, "within").in_scope(|| {});
+            });
+        };
+        assert!(made(config(0.0, 100), work).0.is_empty());
+        assert_eq!(made(config(1.0, 100), work).0, named(&[("within", true), ("work", false)]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted() {
+        let (names, figures) = made(config(1.0, 3), |_| {
+            for _ in 0..10 {
+                info_span!(target: WORK_SPAN, parent: None, "work").in_scope(|| {});
+            }
+        });
+        assert_eq!(names.len(), 3);
+        assert_eq!(figures, Figures { dropped: 7, ..Figures::default() });
+    }
 }

@@ -146,13 +146,10 @@ struct Call {
 }
 
 impl Call {
-    /// Counts a call of `keys` keys. In a trace it is a span, which says no key: keys hold paths.
-    async fn count<T>(
-        &self,
-        keys: usize,
-        call: impl Future<Output = Result<T, KvError>>,
-    ) -> Result<T, KvError> {
-        let span = tracing::info_span!(
+    /// The span of a call in a trace. Of its keys only the kind of record is said that the first one names: keys hold
+    /// paths.
+    fn span(&self, key: &[u8], batch: Option<usize>) -> Span {
+        tracing::info_span!(
             target: SPAN,
             "kv",
             otel.name = format_args!("kv {}", self.operation),
@@ -160,22 +157,29 @@ impl Call {
             otel.status_code = Empty,
             db.system.name = database(self.kind),
             db.operation.name = self.operation,
-            db.operation.batch.size = keys as i64,
+            db.operation.batch.size = batch.map(|items| items as i64),
+            lakebed.record = Catalog::kind_of(key),
+            lakebed.outcome = Empty,
             error.type = Empty,
-        );
+        )
+    }
+
+    async fn count<T>(
+        &self,
+        span: &Span,
+        call: impl Future<Output = Result<T, KvError>>,
+    ) -> Result<T, KvError> {
         let begun = Instant::now();
         let result = call.instrument(span.clone()).await;
         self.took.observe(begun.elapsed().as_secs_f64());
         if let Err(error) = &result {
             self.failed.inc();
-            failed(
-                &span,
-                match error {
-                    KvError::Invalid(_) => "invalid",
-                    KvError::Stopped(_) => "stopped",
-                    KvError::Engine(_) => "engine",
-                },
-            );
+            let kind = match error {
+                KvError::Invalid(_) => "invalid",
+                KvError::Stopped(_) => "stopped",
+                KvError::Engine(_) => "engine",
+            };
+            failed(span, kind);
         }
         result
     }
@@ -215,24 +219,32 @@ struct CountedKv {
 #[async_trait]
 impl Kv for CountedKv {
     async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        self.get.count(1, self.inner.get(key)).await
+        self.get.count(&self.get.span(key, None), self.inner.get(key)).await
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
-        self.get_many.count(keys.len(), self.inner.get_many(keys)).await
+        let first = keys.first().map_or(&b""[..], |key| key);
+        let span = self.get_many.span(first, Some(keys.len()));
+        self.get_many.count(&span, self.inner.get_many(keys)).await
     }
     async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
-        self.scan.count(limit, self.inner.scan(range, limit)).await
+        self.scan.count(&self.scan.span(&range.start, None), self.inner.scan(range, limit)).await
     }
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
         let items = transaction.checks.len() + transaction.writes.len();
-        let outcome = self.transact.count(items, self.inner.transact(transaction)).await?;
+        let first = transaction.writes.first().map_or(&b""[..], |(key, _)| key);
+        let span = self.transact.span(first, Some(items));
+        let outcome = self.transact.count(&span, self.inner.transact(transaction)).await?;
         match &outcome {
             Outcome::Done(_) => {}
             Outcome::Refused(key) => {
+                span.record("lakebed.outcome", "refused");
                 self.refused.inc();
                 self.conflicts.with_label_values(&[Catalog::kind_of(key)]).inc();
             }
-            Outcome::Unknown => self.unknown.inc(),
+            Outcome::Unknown => {
+                span.record("lakebed.outcome", "unknown");
+                self.unknown.inc();
+            }
         }
         Ok(outcome)
     }
@@ -258,10 +270,9 @@ impl Operation {
         self.count_by(call, |result| result.as_ref().err().is_some_and(is_failure)).await
     }
 
-    /// In a trace it is a span, which says no address.
-    async fn count_by<T>(&self, call: impl Future<Output = T>, has_failed: impl Fn(&T) -> bool) -> T {
-        let _open = Held::up(self.open.clone());
-        let span = tracing::info_span!(
+    /// The span of a call in a trace, which says no address.
+    fn span(&self) -> Span {
+        tracing::info_span!(
             target: SPAN,
             "blocks",
             otel.name = format_args!("blocks {}", self.name),
@@ -270,7 +281,12 @@ impl Operation {
             lakebed.store.type = self.kind,
             lakebed.store.operation = self.name,
             error.type = Empty,
-        );
+        )
+    }
+
+    async fn count_by<T>(&self, call: impl Future<Output = T>, has_failed: impl Fn(&T) -> bool) -> T {
+        let _open = Held::up(self.open.clone());
+        let span = self.span();
         let begun = Instant::now();
         let result = call.instrument(span.clone()).await;
         let by = if has_failed(&result) {
