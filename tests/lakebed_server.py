@@ -33,10 +33,12 @@ def free_port() -> int:
 class Server:
     """One server over a directory. `set_up=False` leaves the administrator to be made by the test; `blockstore` and
     `database` are those sections of the configuration, if they are not to be the local ones, `logging` if more than what is
-    of note is to be in the log; `blockstores` is that section, instead of `blockstore`."""
+    of note is to be in the log; `blockstores` is that section, instead of `blockstore`; `variables` are those of its
+    environment besides."""
 
-    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None, database=None, logging=None, blockstores=None):
+    def __init__(self, directory, set_up=True, wrap=(), extra="", blockstore=None, database=None, logging=None, blockstores=None, variables=None):
         self.directory, self.port, self.wrap = pathlib.Path(directory), free_port(), list(wrap)
+        self.variables = variables or {}
         self.directory.mkdir(parents=True, exist_ok=True)
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.log = self.directory / "server.log"
@@ -71,7 +73,7 @@ auth:
         """Starts the process; it does not serve yet."""
         out = open(self.log, "ab")
         command = [*self.wrap, str(binary()), "run", "--config", str(self.config)]
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("LAKEFS_", "LAKEBED_"))}
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("LAKEFS_", "LAKEBED_", "OTEL_"))} | self.variables
         self.process = subprocess.Popen(command, stdout=out, stderr=out, env=env, start_new_session=True)
         out.close()
 

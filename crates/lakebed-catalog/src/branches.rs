@@ -1,6 +1,7 @@
 //! Branches: create, look up, list, delete, reset, hard reset (`versioning-api` §5, §12.3, §12.4).
 
 use bytes::Bytes;
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, CommitId, Incarnation, RefExpr, RepositoryId};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 
@@ -15,6 +16,7 @@ use crate::{
 
 impl Catalog {
     /// Makes a branch at the commit of `source`; answers that commit.
+    #[tracing::instrument(target = SPAN, name = "catalog create branch", skip_all)]
     pub async fn create_branch(
         &self,
         repository: &RepositoryId,
@@ -117,6 +119,7 @@ impl Catalog {
     }
 
     /// Removes a branch with its uncommitted changes.
+    #[tracing::instrument(target = SPAN, name = "catalog delete branch", skip_all)]
     pub async fn delete_branch(
         &self,
         repository: &RepositoryId,
@@ -179,6 +182,7 @@ impl Catalog {
     }
 
     /// Drops uncommitted changes.
+    #[tracing::instrument(target = SPAN, name = "catalog reset branch", skip_all)]
     pub async fn reset_branch(
         &self,
         repository: &RepositoryId,
@@ -197,6 +201,7 @@ impl Catalog {
     }
 
     /// Moves the head; uncommitted changes stay.
+    #[tracing::instrument(target = SPAN, name = "catalog hard reset", skip_all)]
     pub async fn hard_reset(
         &self,
         repository: &RepositoryId,

@@ -6,6 +6,7 @@
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
+use lakebed_core::traces::SPAN;
 use lakebed_core::{CommitId, RefExpr, RepositoryId};
 use lakebed_tree::Diff;
 
@@ -46,6 +47,7 @@ fn by_date(visited: Visited) -> ByDate {
 
 impl Catalog {
     /// Ancestors of a ref, newest creation date first.
+    #[tracing::instrument(target = SPAN, name = "catalog log", skip_all)]
     pub async fn log(
         &self,
         repository: &RepositoryId,
@@ -136,6 +138,7 @@ impl Catalog {
     }
 
     /// The commits of `source` and `destination` and their best common ancestor.
+    #[tracing::instrument(target = SPAN, name = "catalog merge base", skip_all)]
     pub async fn merge_base(
         &self,
         repository: &RepositoryId,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, CommitId, NodeId, RepositoryId, Timestamp};
 use lakebed_kv::{Check, Outcome, Transaction};
 use lakebed_tree::{Cursor, EditSource, NodeStore};
@@ -31,6 +32,7 @@ impl Catalog {
     }
 
     /// [`Catalog::commit`], together with what joins it.
+    #[tracing::instrument(target = SPAN, name = "catalog commit", skip_all)]
     pub(crate) async fn commit_with(
         &self,
         repository: &RepositoryId,

@@ -13,6 +13,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use lakebed_blocks::{BlockAddress, BlockError, Namespace, StoredPart};
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, Incarnation, ObjectPath};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Versioned, Write};
 use md5::{Digest, Md5};
@@ -64,6 +65,7 @@ impl Catalog {
     ///
     /// `describe` is given the upload and its parts before anything is changed. It may refuse, and what it answers is
     /// added to the headers of the upload's draft.
+    #[tracing::instrument(target = SPAN, name = "catalog complete upload", skip_all)]
     pub async fn complete_upload<E: From<CatalogError>>(
         &self,
         target: &UploadTarget,

@@ -2,6 +2,7 @@
 //! difference; pages continue by seeking.
 
 use bytes::Bytes;
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, RefExpr, RefModifier, RepositoryId};
 use lakebed_kv::successor;
 use lakebed_tree::{Cursor, Diff};
@@ -171,6 +172,7 @@ async fn next_live(walk: &mut Working) -> Result<Option<(Vec<u8>, Bytes)>, Catal
 
 impl Catalog {
     /// What differs between two refs.
+    #[tracing::instrument(target = SPAN, name = "catalog diff", skip_all)]
     pub async fn diff_refs(
         &self,
         repository: &RepositoryId,
@@ -200,6 +202,7 @@ impl Catalog {
     }
 
     /// What is uncommitted on a branch.
+    #[tracing::instrument(target = SPAN, name = "catalog diff", skip_all)]
     pub async fn diff_branch(
         &self,
         repository: &RepositoryId,

@@ -11,10 +11,12 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use lakebed_blocks::{BlockAddress, BlockError, BlockInfo, PutOptions};
+use lakebed_core::traces::WORK_SPAN;
 use lakebed_core::{Incarnation, NodeId, ObjectName, RepositoryId, Timestamp};
 use lakebed_tree::{NodeStore, TreeError, child_ids};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::catalog::Inner;
 use crate::ref_trees::{Listed, RefNodes};
@@ -113,7 +115,13 @@ impl Catalog {
             // What changes from here on is for the next time.
             exports.changed.lock().remove(&id);
             let mut unfinished = Unfinished { exports, id: Some(&id) };
-            match self.inner.export(&id).await {
+            let span = tracing::info_span!(
+                target: WORK_SPAN,
+                parent: None,
+                "exporting refs",
+                lakebed.repository = id.as_str(),
+            );
+            match self.inner.export(&id).instrument(span).await {
                 Ok(()) => unfinished.id = None,
                 // Its namespace may be another's, and closed to us.
                 Err(error) if self.repository(&id).await.is_ok_and(|repository| repository.read_only) => {

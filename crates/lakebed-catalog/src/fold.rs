@@ -7,6 +7,7 @@
 //! deleted in the layer is not there to be stepped over. Point reads, diffs and commits go on reading layer and head.
 
 use async_trait::async_trait;
+use lakebed_core::traces::SPAN;
 use lakebed_core::{LayerId, NodeId};
 use lakebed_kv::{Check, Transaction};
 use lakebed_tree::{Cursor, Edit, EditSource, NodeStore, TreeError};
@@ -43,6 +44,7 @@ impl EditSource for Rows {
 
 impl Inner {
     /// Replaces all sealed layers of `state` by one, if they are still the oldest of the branch.
+    #[tracing::instrument(target = SPAN, name = "catalog fold", skip_all)]
     pub(crate) async fn fold(
         &self,
         repository: &Repository,

@@ -1,5 +1,6 @@
 //! Listing objects (`api-objects` §4).
 
+use lakebed_core::traces::SPAN;
 use lakebed_core::{CommitId, RefExpr, RepositoryId};
 use lakebed_kv::successor;
 use lakebed_tree::Cursor;
@@ -24,6 +25,7 @@ impl Catalog {
 
     /// [`Catalog::list_objects`], with a commit of which the page is the same: the one listed, or the branch's head where
     /// the page met nothing staged. `None` if it may be none's.
+    #[tracing::instrument(target = SPAN, name = "catalog list objects", skip_all)]
     pub async fn list_objects_at(
         &self,
         repository: &RepositoryId,

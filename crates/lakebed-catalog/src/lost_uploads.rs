@@ -10,7 +10,9 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use lakebed_blocks::{BlockAddress, BlockError};
+use lakebed_core::traces::WORK_SPAN;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::catalog::Inner;
 use crate::multipart::UPLOAD_LIFE_MILLIS;
@@ -28,7 +30,8 @@ pub(crate) fn spawn(catalog: Weak<Inner>) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             let Some(inner) = catalog.upgrade() else { return };
-            if let Err(error) = (Catalog { inner }).drop_lost_uploads().await {
+            let span = tracing::info_span!(target: WORK_SPAN, parent: None, "looking for lost uploads");
+            if let Err(error) = (Catalog { inner }).drop_lost_uploads().instrument(span).await {
                 tracing::warn!(%error, "looking for lost uploads failed; trying again tomorrow");
             }
             tokio::time::sleep(INTERVAL).await;

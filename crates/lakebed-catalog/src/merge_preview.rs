@@ -1,5 +1,6 @@
 //! What a merge would stop at, with all three sides of each conflict. Nothing is written.
 
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, RefExpr, RepositoryId};
 
 use crate::paging::Folding;
@@ -11,6 +12,7 @@ impl Catalog {
     /// Folding by a delimiter is not asked for here; `prefix`, `after` and `amount` are.
     ///
     /// Cost: the source's change since the merge base, from `after` on until the page is full.
+    #[tracing::instrument(target = SPAN, name = "catalog merge conflicts", skip_all)]
     pub async fn merge_conflicts(
         &self,
         repository: &RepositoryId,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, NodeId, RefExpr, RepositoryId};
 use lakebed_tree::{Identity, NodeStore, ThreeWay};
 
@@ -65,6 +66,7 @@ impl Catalog {
     }
 
     /// Undoes a commit on a branch.
+    #[tracing::instrument(target = SPAN, name = "catalog revert", skip_all)]
     pub async fn revert(
         &self,
         repository: &RepositoryId,
@@ -141,6 +143,7 @@ impl Catalog {
     }
 
     /// Applies a commit's change to a branch.
+    #[tracing::instrument(target = SPAN, name = "catalog cherry-pick", skip_all)]
     pub async fn cherry_pick(
         &self,
         repository: &RepositoryId,
@@ -222,6 +225,7 @@ fn no_such_parent(number: i64) -> CatalogError {
 
 impl Inner {
     /// Merges the committed state of `source` into a branch, together with what joins it.
+    #[tracing::instrument(target = SPAN, name = "catalog merge", skip_all)]
     pub(crate) async fn merge(
         &self,
         repository: &Repository,

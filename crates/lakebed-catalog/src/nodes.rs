@@ -9,11 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lakebed_blocks::{BlockAddress, BlockError, BlockStore, Namespace, PutOptions};
 use lakebed_core::NodeId;
+use lakebed_core::traces::SPAN;
 use lakebed_tree::{Node, NodeStore, TreeError};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::{CacheFigures, EntryView};
 
@@ -100,6 +103,24 @@ impl Nodes {
         BlockAddress::in_namespace(base, &format!("{}/{hex}", &hex[..2]))
     }
 
+    /// A node that the cache does not have. In a trace it is a span: one that was in the cache is none.
+    async fn read(&self, id: &NodeId) -> Result<CachedNode, TreeError> {
+        let span =
+            tracing::info_span!(target: SPAN, "node read", lakebed.node = id.to_hex(), lakebed.bytes = Empty);
+        let read = async {
+            let mut stored = self.stored(&self.base, id).await?;
+            if let (None, Some(beneath)) = (&stored, &self.beneath) {
+                stored = self.stored(beneath, id).await?;
+            }
+            let stored = stored.ok_or(TreeError::Missing(*id))?;
+            span.record("lakebed.bytes", stored.len() as i64);
+            let node = Arc::new(Node::decode(id, &stored)?);
+            let weight = node.size_in_memory() as u64;
+            Ok(CachedNode { node, weight })
+        };
+        read.instrument(span.clone()).await
+    }
+
     async fn stored(&self, base: &Namespace, id: &NodeId) -> Result<Option<Bytes>, TreeError> {
         match self.blocks.get_bytes(&Self::address(base, id), MAX_STORED_NODE).await {
             Ok(stored) => Ok(Some(stored)),
@@ -124,17 +145,7 @@ fn finished(result: Result<Result<(), BlockError>, tokio::task::JoinError>) -> R
 #[async_trait]
 impl NodeStore for Nodes {
     async fn load(&self, id: &NodeId) -> Result<Arc<Node>, TreeError> {
-        let load = async {
-            let mut stored = self.stored(&self.base, id).await?;
-            if let (None, Some(beneath)) = (&stored, &self.beneath) {
-                stored = self.stored(beneath, id).await?;
-            }
-            let stored = stored.ok_or(TreeError::Missing(*id))?;
-            let node = Arc::new(Node::decode(id, &stored)?);
-            let weight = node.size_in_memory() as u64;
-            Ok(CachedNode { node, weight })
-        };
-        Ok(self.cache.0.get_or_insert_async(id, load).await?.node)
+        Ok(self.cache.0.get_or_insert_async(id, self.read(id)).await?.node)
     }
 
     async fn save(&self, id: NodeId, stored: Bytes, node: Arc<Node>) -> Result<(), TreeError> {
@@ -147,7 +158,8 @@ impl NodeStore for Nodes {
             }
         }
         let (blocks, address) = (self.blocks.clone(), Self::address(&self.base, &id));
-        uploads.spawn(async move { blocks.put_bytes(&address, stored, PutOptions::default()).await });
+        let upload = async move { blocks.put_bytes(&address, stored, PutOptions::default()).await };
+        uploads.spawn(upload.in_current_span());
         Ok(())
     }
 

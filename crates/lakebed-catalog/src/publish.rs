@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lakebed_blocks::{BlockAddress, Namespace, PutOptions};
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, CommitId, Incarnation, LayerId};
 use lakebed_kv::{Check, Outcome, Transaction};
 
@@ -209,6 +210,7 @@ impl Inner {
     }
 
     /// Moves the head: the only way it moves. The commit's nodes must be durable.
+    #[tracing::instrument(target = SPAN, name = "catalog publish", skip_all)]
     pub(crate) async fn publish(
         &self,
         repository: &Repository,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lakebed_blocks::StoreId;
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, Incarnation, RepositoryId};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 
@@ -15,6 +16,7 @@ use crate::{Catalog, CatalogError, ErrorKind, NewRepository, Page, PageRequest, 
 
 impl Catalog {
     /// Makes a repository with its marker, root commit and default branch (unless bare).
+    #[tracing::instrument(target = SPAN, name = "catalog create repository", skip_all)]
     pub async fn create_repository(&self, new: NewRepository) -> Result<Repository, CatalogError> {
         let inner = &self.inner;
         let default_branch: BranchId = match new.default_branch.as_deref() {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, CommitId, Incarnation, ObjectPath, RepositoryId};
 use lakebed_kv::{Check, Outcome, Transaction, Write};
 
@@ -78,6 +79,7 @@ impl Inner {
     /// so that nothing else happened to the path in between.
     ///
     /// `make` is given the path's entry in the working state when the write is conditional, and may be called again.
+    #[tracing::instrument(target = SPAN, name = "catalog stage", skip_all)]
     pub(crate) async fn stage(
         &self,
         target: (&RepositoryId, &BranchId, &ObjectPath),
@@ -159,6 +161,7 @@ impl Inner {
     }
 
     /// Stages tombstones for many paths in one transaction, without looking anything up.
+    #[tracing::instrument(target = SPAN, name = "catalog stage deletes", skip_all)]
     pub(crate) async fn stage_deletes(
         &self,
         repository: &RepositoryId,

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lakebed_blocks::{BlockAddress, BlockInfo, Namespace};
+use lakebed_core::traces::WORK_SPAN;
 use lakebed_core::{Incarnation, LayerId};
 use lakebed_kv::{KeyRange, Outcome, Row, Transaction};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::catalog::Inner;
 use crate::publish::{MOVE_ATTEMPTS, dead_rows};
@@ -53,7 +55,8 @@ pub(crate) fn rounds(
     tokio::spawn(async move {
         loop {
             let Some(inner) = catalog.upgrade() else { return };
-            if let Err(error) = round(&inner).await {
+            let span = tracing::info_span!(target: WORK_SPAN, parent: None, "work", otel.name = what);
+            if let Err(error) = round(&inner).instrument(span).await {
                 tracing::warn!(%error, "{what} failed; trying again later");
             }
             let called = called(&inner).clone();

@@ -1,5 +1,6 @@
 //! Tags (`versioning-api` §13).
 
+use lakebed_core::traces::SPAN;
 use lakebed_core::{Incarnation, RefExpr, RepositoryId, TagId};
 use lakebed_kv::{Check, Outcome, Transaction, Version};
 
@@ -10,6 +11,7 @@ use crate::{Catalog, CatalogError, ErrorKind, Page, PageRequest, Repository, Tag
 
 impl Catalog {
     /// Makes a tag at the commit of `target`.
+    #[tracing::instrument(target = SPAN, name = "catalog create tag", skip_all)]
     pub async fn create_tag(
         &self,
         repository: &RepositoryId,

@@ -6,11 +6,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lakebed_core::traces::WORK_SPAN;
 use lakebed_core::{Entropy, Incarnation, LayerId, ObjectName, RepositoryId};
 use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
+use tracing::{Instrument, Span};
 
 use crate::catalog::Inner;
 use crate::publish::MOVE_ATTEMPTS;
@@ -156,6 +158,21 @@ pub(crate) struct Submitted {
     pub(crate) ended: oneshot::Receiver<()>,
 }
 
+/// A task outlives the request that began it: it is a trace of its own, which says from which it comes.
+fn span_of(kind: TaskKind, repository: &RepositoryId) -> Span {
+    let span = tracing::info_span!(
+        target: WORK_SPAN,
+        parent: None,
+        "task",
+        otel.name = format_args!("task {kind:?}"),
+        lakebed.repository = repository.as_str(),
+    );
+    if !span.is_disabled() {
+        span.follows_from(Span::current().id());
+    }
+    span
+}
+
 impl Catalog {
     /// Begins a task: its row is durable, and so its id resolvable, before this answers.
     ///
@@ -198,11 +215,13 @@ impl Catalog {
             transaction.checks.extend(new.along.checks);
             transaction.writes.extend(new.along.writes);
             match inner.kv.transact(transaction).await? {
-                Outcome::Done(_) => return Ok(Submitted { id, ended: self.begin(new.kind, place, work) }),
+                Outcome::Done(_) => {
+                    return Ok(Submitted { id, ended: self.begin(new.kind, repository, place, work) });
+                }
                 Outcome::Refused(_) => {}
                 Outcome::Unknown => {
                     if inner.kv.get(&key).await?.is_some() {
-                        return Ok(Submitted { id, ended: self.begin(new.kind, place, work) });
+                        return Ok(Submitted { id, ended: self.begin(new.kind, repository, place, work) });
                     }
                     // It may still happen; a task without a heartbeat then expires.
                     return Err(outcome_unknown("submit a task"));
@@ -229,7 +248,13 @@ impl Catalog {
         }
     }
 
-    fn begin<W, F>(&self, kind: TaskKind, place: Registered, work: W) -> oneshot::Receiver<()>
+    fn begin<W, F>(
+        &self,
+        kind: TaskKind,
+        repository: &RepositoryId,
+        place: Registered,
+        work: W,
+    ) -> oneshot::Receiver<()>
     where
         W: FnOnce(Catalog, Arc<Live>) -> F + Send + 'static,
         F: Future<Output = Result<TaskResult, CatalogError>> + Send,
@@ -237,7 +262,7 @@ impl Catalog {
         let (ending, ended) = oneshot::channel::<()>();
         let catalog = self.clone();
         let live = place.live.clone();
-        let task = tokio::spawn(async move {
+        let run = async move {
             let _ending = ending;
             let place = place;
             let slots = catalog.inner.tasks.slots(kind).clone();
@@ -247,7 +272,8 @@ impl Catalog {
             if let Err(error) = catalog.inner.conclude(&place.live, result).await {
                 tracing::warn!(%error, "the end of a task could not be written: it will expire");
             }
-        });
+        };
+        let task = tokio::spawn(run.instrument(span_of(kind, repository)));
         *live.abort.lock() = Some(task.abort_handle());
         ended
     }

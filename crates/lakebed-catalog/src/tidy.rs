@@ -8,10 +8,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Weak;
 
+use lakebed_core::traces::WORK_SPAN;
 use lakebed_core::{BranchId, Incarnation, RepositoryId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::branch_state::{BranchState, Content};
 use crate::catalog::Inner;
@@ -124,7 +126,14 @@ impl Inner {
         loop {
             let next = self.tidy.asked.lock().pop_first();
             let Some((repository, branch)) = next else { return };
-            match self.tidy_branch(&repository, &branch).await {
+            let span = tracing::info_span!(
+                target: WORK_SPAN,
+                parent: None,
+                "tidying a branch",
+                lakebed.repository = repository.as_str(),
+                lakebed.ref = branch.as_str(),
+            );
+            match self.tidy_branch(&repository, &branch).instrument(span).await {
                 Ok(()) => {}
                 Err(error)
                     if matches!(error.kind(), ErrorKind::RepositoryNotFound | ErrorKind::BranchNotFound) => {}

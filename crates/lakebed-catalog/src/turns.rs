@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, Incarnation};
 use lakebed_kv::{Check, Row, Transaction, Versioned};
 use parking_lot::Mutex;
@@ -112,6 +113,7 @@ impl Turn<'_> {
 impl Inner {
     /// This operation's turn to move the branch's head, until it is dropped: on this server, and among all servers if
     /// others waited for the branch lately. The time it waits is measured for the observer alone and decides nothing.
+    #[tracing::instrument(target = SPAN, name = "catalog wait for turn", skip_all)]
     pub(crate) async fn turn(
         &self,
         repository: &Repository,

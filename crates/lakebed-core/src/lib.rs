@@ -18,6 +18,7 @@ mod ids;
 mod names;
 mod path;
 mod ref_expr;
+pub mod traces;
 
 pub use chain::chain;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};

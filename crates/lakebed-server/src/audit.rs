@@ -31,6 +31,23 @@ struct Asked {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const S3_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
+/// What the records call a door.
+pub(crate) fn service(door: Door) -> &'static str {
+    match door {
+        Door::S3 => "s3_gateway",
+        Door::Rest => "rest_api",
+    }
+}
+
+/// The id that the answer gives to its request.
+pub(crate) fn request_id(door: Door, response: &Response<AnswerBody>) -> &str {
+    let name = match door {
+        Door::S3 => S3_REQUEST_ID,
+        Door::Rest => REQUEST_ID,
+    };
+    response.headers().get(name).and_then(|id| id.to_str().ok()).unwrap_or_default()
+}
+
 fn text(parts: &Parts, name: &HeaderName) -> String {
     parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
@@ -55,15 +72,10 @@ impl Audit {
     /// Writes the record of a request that was answered.
     pub(crate) fn record(&self, served: &Served, response: &Response<AnswerBody>, took: Duration) {
         let Some(asked) = &self.request else { return };
-        let (service, id) = match self.door {
-            Door::S3 => ("s3_gateway", S3_REQUEST_ID),
-            Door::Rest => ("rest_api", REQUEST_ID),
-        };
-        let id = response.headers().get(id).and_then(|id| id.to_str().ok()).unwrap_or_default();
         tracing::info!(
             target: "audit",
             log_audit = true,
-            service_name = service,
+            service_name = service(self.door),
             operation_id = served.operation.unwrap_or_default(),
             method = self.method.as_str(),
             path = asked.path,
@@ -73,7 +85,7 @@ impl Audit {
             user = served.user.as_deref().unwrap_or_default(),
             repository = served.repository.as_deref().unwrap_or_default(),
             r#ref = served.reference.as_deref().unwrap_or_default(),
-            request_id = id,
+            request_id = request_id(self.door, response),
             status_code = response.status().as_u16(),
             sent_bytes = response.body().size_hint().exact(),
             took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),

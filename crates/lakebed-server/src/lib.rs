@@ -12,6 +12,7 @@ mod router;
 mod server;
 mod stop;
 mod tls;
+mod traces;
 mod waiting_room;
 
 pub use metrics::Metrics;

@@ -11,12 +11,15 @@ use lakebed_auth::Auth;
 use lakebed_catalog::Catalog;
 use lakebed_rest::{Rest, SecureConnection};
 use lakebed_s3::S3;
+use lakebed_traces::Traces;
+use tracing::Instrument;
 
 use crate::audit::Audit;
 use crate::debug;
 use crate::health::{self, Health};
 use crate::metrics::{Door, Metrics};
 use crate::page;
+use crate::traces::{self, Sending};
 use lakebed_http::{AnswerBody, BoxError, Served};
 
 /// What requests are handed to.
@@ -29,6 +32,8 @@ pub struct Doors {
     pub auth: Auth,
     /// For what `/_health/ready` asks of the engines.
     pub catalog: Catalog,
+    /// Which requests are traced.
+    pub traces: Traces,
     /// Whether there is `/_debug/`.
     pub debug: bool,
 }
@@ -81,15 +86,29 @@ impl Router {
         };
         let counted = inner.metrics.begin(door);
         let audit = Audit::of(door, &parts);
+        let span = traces::begin(&inner.doors.traces, door, &parts);
+        let in_detail = audit.is_wanted() || !span.is_disabled();
         let request = Request::from_parts(parts, body);
         let (response, served) = match door {
-            Door::S3 => Served::observe(audit.is_wanted(), pin!(inner.doors.s3.handle(request))).await,
-            Door::Rest => Served::observe(audit.is_wanted(), pin!(inner.doors.rest.handle(request))).await,
+            Door::S3 => {
+                let answer = pin!(inner.doors.s3.handle(request));
+                Served::observe(in_detail, pin!(answer.instrument(span.clone()))).await
+            }
+            Door::Rest => {
+                let answer = pin!(inner.doors.rest.handle(request));
+                Served::observe(in_detail, pin!(answer.instrument(span.clone()))).await
+            }
         };
-        audit.record(&served, &response, counted.took());
+        traces::answered(&span, door, &served, &response);
+        // In the span, so that its line says of which trace it is.
+        span.in_scope(|| audit.record(&served, &response, counted.took()));
         let operation = served.operation.unwrap_or("unknown");
         let answering = counted.answered(&audit.method, response.status(), operation);
-        response.map(|body| body.with(answering))
+        if span.is_disabled() {
+            response.map(|body| body.with(answering))
+        } else {
+            response.map(|body| body.with((answering, Sending(span))))
+        }
     }
 
     /// That the process runs, with the installation's id as soon as it could be read once. It says nothing of the engines:

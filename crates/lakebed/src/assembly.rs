@@ -16,9 +16,11 @@ use lakebed_kv_object::Ended;
 use lakebed_rest::{Rest, RestConfig, ShownStore};
 use lakebed_s3::S3;
 use lakebed_server::{Doors, Metrics, Router, Server, ServerConfig, Stop, Tls};
+use lakebed_traces::Exporter;
 
 use crate::Failure;
 use crate::config::{Blockstore, Database, Settings, StoreSettings};
+use crate::logging::Exports;
 use crate::standby;
 
 /// The version of the REST API we speak, as clients compare it.
@@ -152,7 +154,14 @@ impl Lake {
 
     /// Serves until SIGTERM or Ctrl-C, lets requests in flight finish, and closes everything; a second signal ends what
     /// is in flight at once. `ready` is told the address, as clients write it, when requests are answered.
-    pub(crate) async fn serve(self, settings: &Settings, ready: impl FnOnce(String)) -> Result<(), Failure> {
+    pub(crate) async fn serve(
+        self,
+        settings: &Settings,
+        Exports { traces, exporter }: Exports,
+        ready: impl FnOnce(String),
+    ) -> Result<(), Failure> {
+        self.metrics.traces(&traces)?;
+        let exporting = exporter.map(Exporter::begin);
         // What still runs on an engine of our own was begun by an earlier life. On a shared one it may be another
         // server's work: the sweeper ends it when its signs of life have stopped.
         if settings.database.is_ours_alone() {
@@ -165,6 +174,7 @@ impl Lake {
             rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, entropy),
             auth: self.auth.clone(),
             catalog: self.catalog.clone(),
+            traces,
             debug: settings.debug,
         };
         let router = Router::new(doors, self.metrics.clone());
@@ -195,7 +205,7 @@ impl Lake {
             // What was acknowledged is durable already: closing only spares the next start some replaying.
             tokio::time::sleep(URGED_CLOSE).await;
         };
-        tokio::select! {
+        let closed = tokio::select! {
             closed = self.close(&stop) => match over {
                 Some(why) => Err(format!("the metadata engine has stopped: {why}").into()),
                 None => closed,
@@ -204,7 +214,11 @@ impl Lake {
                 tracing::warn!("stopped before everything was closed");
                 Ok(())
             }
+        };
+        if let Some(exporting) = exporting {
+            exporting.finish(if stop.is_urgent() { Duration::ZERO } else { LAST_SPANS }).await;
         }
+        closed
     }
 
     /// What clients are told of the server and its stores.
@@ -343,6 +357,9 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     listen_for_signals(stop.clone())?;
     Ok(async move { stop.asked().await })
 }
+
+/// How long the spans that wait may take to leave when the server stops.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// How long closing may take after a second signal.
 const URGED_CLOSE: Duration = Duration::from_secs(2);

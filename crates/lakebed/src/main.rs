@@ -89,6 +89,7 @@ pub(crate) fn values(options: &ConfigOptions) -> Result<Values, Failure> {
     let file = config::file(options.config.as_deref(), home().as_deref());
     let mut values = config::read(file.as_deref())?;
     values.overlay(|name| std::env::var(name).ok());
+    values.read_standard(|name| std::env::var(name).ok());
     Ok(values)
 }
 
@@ -104,6 +105,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
     let mut values = if options.local_settings {
         let mut values = Values::default();
         values.overlay(|name| std::env::var(name).ok());
+        values.read_standard(|name| std::env::var(name).ok());
         values
     } else {
         values(&options.config)?
@@ -116,7 +118,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
         values.default_to("auth.encrypt.secret_key", &secret);
     }
     let (settings, unknown) = settings(&values, &options.config)?;
-    logging::start(&settings.logging)?;
+    let exports = logging::start(&settings)?;
     for key in unknown {
         tracing::warn!("unknown configuration key {key}: ignored");
     }
@@ -129,7 +131,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let Some(lake) = assembly::Lake::open(&settings).await? else { return Ok(()) };
         lake.install(&settings).await?;
-        lake.serve(&settings, |address| tracing::info!("listening on {address}")).await
+        lake.serve(&settings, exports, |address| tracing::info!("listening on {address}")).await
     })
 }
 

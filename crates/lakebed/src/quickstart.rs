@@ -99,13 +99,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     values.default_to("installation.user_name", "quickstart");
     values.default_to("installation.access_key_id", KEY);
     values.default_to("installation.secret_access_key", SECRET);
+    values.read_standard(|name| std::env::var(name).ok());
     let settings = Settings::resolve(&values, home().as_deref())?;
-    logging::start(&settings.logging)?;
+    let exports = logging::start(&settings)?;
     runtime()?.block_on(async {
         let Some(lake) = Lake::open(&settings).await? else { return Ok(()) };
         lake.install(&settings).await?;
         sample(&lake).await?;
-        lake.serve(&settings, |address| welcome(&address, &directory)).await
+        lake.serve(&settings, exports, |address| welcome(&address, &directory)).await
     })
 }
 

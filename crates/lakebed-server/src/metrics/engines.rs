@@ -11,8 +11,12 @@ use lakebed_blocks::{
     StoreInfo, Stored, StoredPart, WaitingUpload,
 };
 use lakebed_catalog::Catalog;
+use lakebed_core::traces::SPAN;
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versioned};
 use parking_lot::Mutex;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{Held, durations, register};
@@ -73,7 +77,9 @@ impl Engines {
     }
 
     pub(super) fn kv(&self, kind: &'static str, kv: Arc<dyn Kv>) -> Arc<dyn Kv> {
-        let call = |operation: &str| Call {
+        let call = |operation: &'static str| Call {
+            operation,
+            kind,
             took: self.kv.with_label_values(&[operation, kind]),
             failed: self.kv_failures.with_label_values(&[operation, kind]),
         };
@@ -109,7 +115,9 @@ impl Engines {
     ) -> Result<Arc<dyn BlockStore>, prometheus::Error> {
         let kind = blocks.info().kind;
         let took = self.took(kind)?;
-        let operation = |name: &str| Operation {
+        let operation = |name: &'static str| Operation {
+            name,
+            kind,
             well: took.with_label_values(&[name, "false"]),
             badly: took.with_label_values(&[name, "true"]),
             open: self.blocks_open.with_label_values(&[name, kind]),
@@ -131,20 +139,70 @@ impl Engines {
 
 /// One of an engine's calls.
 struct Call {
+    operation: &'static str,
+    kind: &'static str,
     took: Histogram,
     failed: IntCounter,
 }
 
 impl Call {
-    async fn count<T>(&self, call: impl Future<Output = Result<T, KvError>>) -> Result<T, KvError> {
+    /// The span of a call in a trace. Of its keys only the kind of record is said that the first one names: keys hold
+    /// paths.
+    fn span(&self, key: &[u8], batch: Option<usize>) -> Span {
+        tracing::info_span!(
+            target: SPAN,
+            "kv",
+            otel.name = format_args!("kv {}", self.operation),
+            otel.kind = if is_remote(self.kind) { "client" } else { "internal" },
+            otel.status_code = Empty,
+            db.system.name = database(self.kind),
+            db.operation.name = self.operation,
+            db.operation.batch.size = batch.map(|items| items as i64),
+            lakebed.record = Catalog::kind_of(key),
+            lakebed.outcome = Empty,
+            error.type = Empty,
+        )
+    }
+
+    async fn count<T>(
+        &self,
+        span: &Span,
+        call: impl Future<Output = Result<T, KvError>>,
+    ) -> Result<T, KvError> {
         let begun = Instant::now();
-        let result = call.await;
+        let result = call.instrument(span.clone()).await;
         self.took.observe(begun.elapsed().as_secs_f64());
-        if result.is_err() {
+        if let Err(error) = &result {
             self.failed.inc();
+            let kind = match error {
+                KvError::Invalid(_) => "invalid",
+                KvError::Stopped(_) => "stopped",
+                KvError::Engine(_) => "engine",
+            };
+            failed(span, kind);
         }
         result
     }
+}
+
+/// What OpenTelemetry calls an engine.
+fn database(kind: &'static str) -> &'static str {
+    match kind {
+        "postgres" => "postgresql",
+        "dynamodb" => "aws.dynamodb",
+        other => other,
+    }
+}
+
+/// Whether an engine or store is asked over the network.
+fn is_remote(kind: &str) -> bool {
+    !matches!(kind, "local" | "mem" | "object")
+}
+
+/// Says in a span that what it is of has failed.
+fn failed(span: &Span, kind: &'static str) {
+    span.record("otel.status_code", "ERROR");
+    span.record("error.type", kind);
 }
 
 struct CountedKv {
@@ -161,23 +219,32 @@ struct CountedKv {
 #[async_trait]
 impl Kv for CountedKv {
     async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        self.get.count(self.inner.get(key)).await
+        self.get.count(&self.get.span(key, None), self.inner.get(key)).await
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
-        self.get_many.count(self.inner.get_many(keys)).await
+        let first = keys.first().map_or(&b""[..], |key| key);
+        let span = self.get_many.span(first, Some(keys.len()));
+        self.get_many.count(&span, self.inner.get_many(keys)).await
     }
     async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
-        self.scan.count(self.inner.scan(range, limit)).await
+        self.scan.count(&self.scan.span(&range.start, None), self.inner.scan(range, limit)).await
     }
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
-        let outcome = self.transact.count(self.inner.transact(transaction)).await?;
+        let items = transaction.checks.len() + transaction.writes.len();
+        let first = transaction.writes.first().map_or(&b""[..], |(key, _)| key);
+        let span = self.transact.span(first, Some(items));
+        let outcome = self.transact.count(&span, self.inner.transact(transaction)).await?;
         match &outcome {
             Outcome::Done(_) => {}
             Outcome::Refused(key) => {
+                span.record("lakebed.outcome", "refused");
                 self.refused.inc();
                 self.conflicts.with_label_values(&[Catalog::kind_of(key)]).inc();
             }
-            Outcome::Unknown => self.unknown.inc(),
+            Outcome::Unknown => {
+                span.record("lakebed.outcome", "unknown");
+                self.unknown.inc();
+            }
         }
         Ok(outcome)
     }
@@ -191,6 +258,8 @@ impl Kv for CountedKv {
 
 /// One of a store's calls.
 struct Operation {
+    name: &'static str,
+    kind: &'static str,
     well: Histogram,
     badly: Histogram,
     open: IntGauge,
@@ -201,11 +270,31 @@ impl Operation {
         self.count_by(call, |result| result.as_ref().err().is_some_and(is_failure)).await
     }
 
-    async fn count_by<T>(&self, call: impl Future<Output = T>, failed: impl Fn(&T) -> bool) -> T {
+    /// The span of a call in a trace, which says no address.
+    fn span(&self) -> Span {
+        tracing::info_span!(
+            target: SPAN,
+            "blocks",
+            otel.name = format_args!("blocks {}", self.name),
+            otel.kind = if is_remote(self.kind) { "client" } else { "internal" },
+            otel.status_code = Empty,
+            lakebed.store.type = self.kind,
+            lakebed.store.operation = self.name,
+            error.type = Empty,
+        )
+    }
+
+    async fn count_by<T>(&self, call: impl Future<Output = T>, has_failed: impl Fn(&T) -> bool) -> T {
         let _open = Held::up(self.open.clone());
+        let span = self.span();
         let begun = Instant::now();
-        let result = call.await;
-        let by = if failed(&result) { &self.badly } else { &self.well };
+        let result = call.instrument(span.clone()).await;
+        let by = if has_failed(&result) {
+            failed(&span, "store");
+            &self.badly
+        } else {
+            &self.well
+        };
         by.observe(begun.elapsed().as_secs_f64());
         result
     }

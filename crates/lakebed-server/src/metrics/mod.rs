@@ -6,17 +6,19 @@ mod catalog;
 mod dynamo;
 mod engines;
 mod requests;
+mod traces;
 
 use std::sync::Arc;
 
 use lakebed_blocks::BlockStore;
 use lakebed_catalog::Catalog;
 use lakebed_kv::{DynamoWatch, Kv};
+use lakebed_traces::Traces;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{HistogramOpts, IntGauge, Registry, TextEncoder};
 
-pub(crate) use requests::{Door, Request};
+pub(crate) use requests::{Door, Request, method_label};
 
 /// Upper bounds of all durations, in seconds: from a row of the embedded engine to the upload of a large object.
 const BUCKETS: &[f64] = &[
@@ -85,6 +87,15 @@ impl Metrics {
     /// There is one already.
     pub fn catalog(&self, catalog: &Catalog) -> Result<(), prometheus::Error> {
         catalog::count(&self.0.registry, catalog)
+    }
+
+    /// Counts what becomes of the spans of traces.
+    ///
+    /// # Errors
+    ///
+    /// They are counted already.
+    pub fn traces(&self, traces: &Traces) -> Result<(), prometheus::Error> {
+        traces::count(&self.0.registry, traces)
     }
 
     /// Connections of clients at the moment.

@@ -106,7 +106,7 @@ impl Request {
 }
 
 /// A client may send any word for a method; not each of them becomes a series.
-fn method_label(method: &Method) -> &str {
+pub(crate) fn method_label(method: &Method) -> &str {
     match *method {
         Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE | Method::PATCH => {
             method.as_str()

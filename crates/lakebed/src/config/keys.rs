@@ -47,6 +47,11 @@ keys! {
     "logging.file_max_size_mb" Int used;
     "logging.files_keep" Int used;
     "logging.trace_request_headers" Bool ignored;
+    "tracing.otlp.endpoint" Text used;
+    "tracing.otlp.headers" List used;
+    "tracing.otlp.timeout" Duration used;
+    "tracing.sample_ratio" Text used;
+    "tracing.paths" Bool used;
     "actions.enabled" Bool ignored;
     "actions.lua.net_http_enabled" Bool ignored;
     "actions.env.enabled" Bool ignored;

@@ -7,12 +7,14 @@ mod keys;
 mod process;
 mod store;
 mod stores;
+mod traces;
 mod values;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use database::Database;
 use lakebed_s3::S3Config;
+use lakebed_traces::TracesConfig;
 pub(crate) use process::{LogOutput, Logging, Shutdown, TlsFiles};
 pub(crate) use store::Blockstore;
 pub(crate) use stores::StoreSettings;
@@ -67,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) shutdown: Shutdown,
     pub(crate) logging: Logging,
+    /// Whether spans are exported, and where to.
+    pub(crate) traces: Option<TracesConfig>,
     /// Whether administrators may look into the process.
     pub(crate) debug: bool,
     pub(crate) database: Database,
@@ -160,6 +164,7 @@ impl Settings {
             tls: process::tls(values, &expand)?,
             shutdown: process::shutdown(values)?,
             logging: process::logging(values, &expand)?,
+            traces: traces::traces(values)?,
             debug: values.bool("debug.enabled")?.unwrap_or(false),
             database,
             gateway: gateway::gateway(values, &stores)?,

@@ -7,6 +7,7 @@ use serde_yaml_ng::Value;
 use super::ConfigError;
 use super::keys::{self, ACCEPTED_SECTIONS, KEYS, Kind};
 use super::stores::StoreValues;
+use super::traces::STANDARD;
 
 /// What was configured, by key name. Values are kept as text until read; a list has one text per item.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Values {
     pub(super) stores: Vec<StoreValues>,
     /// Whether there is a section `blockstores` at all.
     several_stores: bool,
+    /// Standard variables of other programs that are set, by name.
+    standard: BTreeMap<&'static str, String>,
     /// What was found and will have no effect.
     pub(crate) ignored: Vec<String>,
     /// Keys nobody knows, with the nearest known one.
@@ -138,6 +141,20 @@ impl Values {
         }
         let unused: Vec<String> = self.unused().map(str::to_owned).collect();
         self.ignored.extend(unused);
+    }
+
+    /// Reads the variables that every OpenTelemetry program knows. An empty one counts as absent.
+    pub(crate) fn read_standard(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        for name in STANDARD {
+            if let Some(value) = variable(name).filter(|value| !value.trim().is_empty()) {
+                self.standard.insert(name, value);
+            }
+        }
+    }
+
+    /// One of these.
+    pub(super) fn standard(&self, name: &str) -> Option<&str> {
+        self.standard.get(name).map(|value| value.trim())
     }
 
     /// A default below everything else.

@@ -88,6 +88,11 @@ where
     ) -> fmt::Result {
         let mut fields = Fields { message: String::new(), others: Vec::new() };
         event.record(&mut fields);
+        // So that logs and traces meet.
+        if let Some((trace, span)) = lakebed_traces::current() {
+            fields.others.push(("trace_id".into(), trace.into()));
+            fields.others.push(("span_id".into(), span.into()));
+        }
         let line =
             line(self.json, Timestamp::now(), *event.metadata().level(), event.metadata().target(), fields);
         writer.write_str(&line)

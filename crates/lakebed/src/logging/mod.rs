@@ -1,4 +1,5 @@
-//! Structured logs: `text` or `json`, to standard output, standard error and files.
+//! Structured logs: `text` or `json`, to standard output, standard error and files. Spans go elsewhere, if anywhere: to the
+//! exporter of traces.
 
 mod file;
 mod format;
@@ -6,13 +7,15 @@ mod format;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use lakebed_core::traces::SPAN;
+use lakebed_traces::{Exporter, Traces};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Failure;
-use crate::config::{LogOutput, Logging};
+use crate::config::{LogOutput, Settings};
 use file::RotatingFile;
 use format::Lines;
 
@@ -36,7 +39,8 @@ fn shown(main: &str, audit: &str) -> Targets {
     let audit = level(audit).unwrap_or(LevelFilter::DEBUG);
     let records =
         if audit != LevelFilter::OFF && audit <= main { LevelFilter::INFO } else { LevelFilter::OFF };
-    Targets::new().with_default(main).with_target("audit", records)
+    // Targets of all spans of traces begin so; nothing of them is a line.
+    Targets::new().with_default(main).with_target("audit", records).with_target(SPAN, LevelFilter::OFF)
 }
 
 /// One of the places a line goes to.
@@ -80,8 +84,17 @@ impl Write for Outputs {
     }
 }
 
-/// Starts logging as configured.
-pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
+/// The export of traces, before it begins.
+#[derive(Default)]
+pub(crate) struct Exports {
+    pub(crate) traces: Traces,
+    /// None if none are exported.
+    pub(crate) exporter: Option<Exporter>,
+}
+
+/// Starts logging as configured, and takes spans if they are to be exported.
+pub(crate) fn start(settings: &Settings) -> Result<Exports, Failure> {
+    let logging = &settings.logging;
     let open =
         |output: &LogOutput| -> Result<Output, Failure> {
             Ok(match output {
@@ -100,12 +113,21 @@ pub(crate) fn start(logging: &Logging) -> Result<(), Failure> {
         .event_format(Lines { json: logging.json })
         .with_writer(Outputs(outputs.into()));
     let filter = shown(&logging.level, &logging.audit_level);
-    let started = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
-    started.map_err(|error| format!("logging could not be started: {error}").into())
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let (started, exports) = match settings.traces.clone() {
+        None => (subscriber.try_init(), Exports::default()),
+        Some(config) => {
+            let (layer, traces, exporter) = lakebed_traces::start(config)?;
+            (subscriber.with(layer).try_init(), Exports { traces, exporter: Some(exporter) })
+        }
+    };
+    started.map_err(|error| format!("logging could not be started: {error}"))?;
+    Ok(exports)
 }
 
 #[cfg(test)]
 mod tests {
+    use lakebed_core::traces::{REQUEST_SPAN, WORK_SPAN};
     use tracing::Level;
 
     use super::*;
@@ -126,5 +148,8 @@ mod tests {
         }
         assert!(shown("warn", "debug").would_enable("lakebed_catalog", &Level::WARN));
         assert!(!shown("warn", "debug").would_enable("lakebed_catalog", &Level::INFO));
+        for target in [SPAN, REQUEST_SPAN, WORK_SPAN] {
+            assert!(!shown("trace", "trace").would_enable(target, &Level::ERROR), "{target}");
+        }
     }
 }
