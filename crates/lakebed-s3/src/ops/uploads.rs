@@ -6,12 +6,12 @@ use lakebed_catalog::EntryDraft;
 use super::acl;
 use super::delete::may_delete;
 use super::put::may_write;
-use super::upload_target::{Agreed, CHECKSUM_ALGORITHM, named, options};
+use super::upload_target::{Agreed, named, options};
 use crate::call::Call;
 use crate::error::S3Error;
 use crate::metadata;
 use crate::operation::{Needs, Operation};
-use crate::payload::checksum::CHECKSUM_TYPE;
+use crate::payload::checksum::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
 use crate::reply::{self, Reply};
 use crate::xml::Writer;
 

@@ -101,6 +101,23 @@ impl Algorithm {
         }
     }
 
+    /// By its name, which must be that of one.
+    pub(crate) fn required(name: &str) -> Result<Self, S3Error> {
+        Self::named(name).ok_or_else(|| {
+            S3Error::new(
+                Code::InvalidRequest,
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+            )
+        })
+    }
+
+    /// The one that the headers of a request without a body ask for.
+    pub(crate) fn asked(headers: &HeaderMap) -> Result<Option<Self>, S3Error> {
+        let name = headers.get(&CHECKSUM_ALGORITHM).map(|value| value.to_str().unwrap_or_default());
+        name.map(Self::required).transpose()
+    }
+
     /// By its name, in any case.
     pub(crate) fn named(name: &str) -> Option<Self> {
         ALGORITHMS.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
@@ -240,18 +257,12 @@ pub(crate) fn announced(headers: &HeaderMap) -> Result<Option<Announced>, S3Erro
     }
     let named = text("x-amz-sdk-checksum-algorithm").or_else(|| text("x-amz-checksum-algorithm"));
     named
-        .map(|name| {
-            let algorithm = Algorithm::named(name).ok_or_else(|| {
-                S3Error::new(
-                    Code::InvalidRequest,
-                    "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-                     [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-                )
-            })?;
-            Ok(Announced { algorithm, digest: None, in_trailer: false })
-        })
+        .map(|name| Ok(Announced { algorithm: Algorithm::required(name)?, digest: None, in_trailer: false }))
         .transpose()
 }
+
+/// The header that asks for an algorithm.
+pub(crate) const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
 
 /// A header for what an object's checksum covers.
 pub(crate) const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");

@@ -62,6 +62,11 @@ fn wrong_signature() -> S3Error {
     )
 }
 
+/// The refusal of a body without a trailer that it must have.
+pub(super) fn missing(ended: bool) -> S3Error {
+    S3Error::of(if ended { Code::MalformedTrailerError } else { Code::IncompleteBody })
+}
+
 impl Unframer {
     pub(super) fn new(signer: Option<ChunkSigner>, signed_trailer: bool) -> Self {
         Self {
@@ -125,11 +130,17 @@ impl Unframer {
         Ok(())
     }
 
+    /// Whether the empty line behind the trailers has been seen. Some clients leave it out.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.state, State::Done | State::End)
+    }
+
     /// The body ended: was it complete? Gives the trailers.
     pub(super) fn finish(mut self) -> Result<BTreeMap<String, String>, S3Error> {
         if !matches!(self.state, State::Trailers | State::Done | State::End) || !self.line.is_empty() {
             return Err(S3Error::of(Code::IncompleteBody));
         }
+        let ended = self.is_ended();
         let signature = self.trailers.remove(TRAILER_SIGNATURE);
         if let Some(signer) = &mut self.signer
             && self.signed_trailer
@@ -141,7 +152,7 @@ impl Unframer {
                 canonical.push_str(value);
                 canonical.push('\n');
             }
-            let signature = signature.ok_or_else(|| S3Error::of(Code::MalformedTrailerError))?;
+            let signature = signature.ok_or_else(|| missing(ended))?;
             if !signer.trailer(canonical.as_bytes(), &signature) {
                 return Err(wrong_signature());
             }
