@@ -7,7 +7,7 @@ use lakebed_http::http_date;
 use super::get::{Version, find, may_read, part_table, view};
 use super::listing::amount;
 use crate::call::Call;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::operation::{Needs, Operation};
 use crate::parts::PartTable;
 use crate::payload::checksum::{Algorithm, CHECKSUM_TYPE};
@@ -36,7 +36,8 @@ impl Wanted {
     /// From the values of the header: names, separated by commas.
     fn parse<'a>(values: impl Iterator<Item = &'a str>) -> Result<Self, S3Error> {
         let mut wanted = Self::default();
-        for name in values.flat_map(|value| value.split(',')).map(str::trim) {
+        let names = values.flat_map(|value| value.split(',')).map(str::trim);
+        for name in names.filter(|name| !name.is_empty()) {
             match name {
                 "ETag" => wanted.etag = true,
                 "Checksum" => wanted.checksum = true,
@@ -51,7 +52,7 @@ impl Wanted {
         if wanted == Self::default() {
             let message = "The x-amz-object-attributes header specifying the attributes to be retrieved is \
                            either missing or empty.";
-            return Err(S3Error::argument(WANTED_NAME, "", message));
+            return Err(S3Error::new(Code::InvalidRequest, message));
         }
         Ok(wanted)
     }

@@ -41,12 +41,12 @@ pub(crate) struct CopyObject {
 }
 
 /// Whether a directive asks to replace what the source has.
-fn replaces(headers: &HeaderMap, name: &'static str) -> Result<bool, S3Error> {
+fn replaces(headers: &HeaderMap, of: &str, name: &'static str) -> Result<bool, S3Error> {
     match headers.get(HeaderName::from_static(name)).map(http::HeaderValue::as_bytes) {
         None | Some(b"COPY") => Ok(false),
         Some(b"REPLACE") => Ok(true),
         Some(other) => {
-            let message = format!("Unknown {name}: it must be COPY or REPLACE.");
+            let message = format!("Unknown {of} directive.");
             Err(S3Error::argument(name, &String::from_utf8_lossy(other), message))
         }
     }
@@ -69,8 +69,8 @@ impl Operation for CopyObject {
         Ok(Self {
             source: CopySource::parse(headers, call.s3.config())?,
             said: metadata::draft(headers)?,
-            replaces_metadata: replaces(headers, "x-amz-metadata-directive")?,
-            replaces_tags: replaces(headers, "x-amz-tagging-directive")?,
+            replaces_metadata: replaces(headers, "metadata", "x-amz-metadata-directive")?,
+            replaces_tags: replaces(headers, "tagging", "x-amz-tagging-directive")?,
             encrypts: headers.contains_key(ENCRYPTION),
             algorithm: Algorithm::asked(headers)?,
             precondition: of_write(headers),

@@ -41,7 +41,7 @@ impl Kind {
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Composite, Self::FullObject].into_iter().find(|kind| kind.name() == name)
+        [Self::Composite, Self::FullObject].into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
     /// What is usual for an algorithm.
@@ -70,11 +70,10 @@ impl Agreed {
         let refused = |message: String| S3Error::new(Code::InvalidRequest, message);
         let kind = match headers.get(&CHECKSUM_TYPE).map(|value| value.to_str().unwrap_or_default()) {
             None => None,
-            Some(name) => Some(Kind::named(name).ok_or_else(|| {
-                refused(
-                    "Value for x-amz-checksum-type header is invalid: COMPOSITE or FULL_OBJECT.".to_owned(),
-                )
-            })?),
+            Some(name) => Some(
+                Kind::named(name)
+                    .ok_or_else(|| refused("Value for x-amz-checksum-type header is invalid.".to_owned()))?,
+            ),
         };
         let Some(algorithm) = Algorithm::asked(headers)? else {
             return match kind {

@@ -107,7 +107,7 @@ impl Algorithm {
             S3Error::new(
                 Code::InvalidRequest,
                 "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+                 [CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]",
             )
         })
     }
@@ -252,14 +252,23 @@ pub(crate) fn announced(headers: &HeaderMap) -> Result<Option<Announced>, S3Erro
             found = Some(Announced { algorithm, digest: None, in_trailer: true });
         }
     }
-    if found.is_some() {
-        return Ok(found);
+    let of_sdk = text(SDK_ALGORITHM);
+    if let Some(found) = found {
+        // The client says twice what it computed.
+        if of_sdk.is_some_and(|name| Algorithm::named(name) != Some(found.algorithm)) {
+            let message = format!("Value for {SDK_ALGORITHM} header is invalid.");
+            return Err(S3Error::new(Code::InvalidRequest, message));
+        }
+        return Ok(Some(found));
     }
-    let named = text("x-amz-sdk-checksum-algorithm").or_else(|| text("x-amz-checksum-algorithm"));
+    let named = of_sdk.or_else(|| text(CHECKSUM_ALGORITHM.as_str()));
     named
         .map(|name| Ok(Announced { algorithm: Algorithm::required(name)?, digest: None, in_trailer: false }))
         .transpose()
 }
+
+/// The header in which SDKs name the algorithm of what they send.
+const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
 
 /// The header that asks for an algorithm.
 pub(crate) const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
@@ -334,5 +343,9 @@ mod tests {
         let two = [("x-amz-checksum-crc32", "DUoRhQ=="), ("x-amz-trailer", "x-amz-checksum-sha1")];
         assert_eq!(read(&two), Err(Code::InvalidRequest));
         assert_eq!(read(&[("x-amz-sdk-checksum-algorithm", "CRC7")]), Err(Code::InvalidRequest));
+        let named =
+            |name| read(&[("x-amz-checksum-crc32", "DUoRhQ=="), ("x-amz-sdk-checksum-algorithm", name)]);
+        assert_eq!(named("crc32"), crc(Some(vec![13, 74, 17, 133]), false));
+        assert_eq!(named("SHA256"), Err(Code::InvalidRequest));
     }
 }

@@ -235,11 +235,12 @@ impl Verifier {
         }
         let digest = self.hasher.finish();
         let algorithm = self.announced.algorithm;
-        let ended = self.unframer.as_ref().is_none_or(Unframer::is_ended);
         let mut trailers = self.unframer.map(Unframer::finish).transpose()?.unwrap_or_default();
         let mut expected = self.announced.digest;
         if self.announced.in_trailer {
-            let value = trailers.remove(algorithm.header()).ok_or_else(|| unframe::missing(ended))?;
+            let value = trailers
+                .remove(algorithm.header())
+                .ok_or_else(|| S3Error::of(Code::MalformedTrailerError))?;
             expected = Some(algorithm.decode(&value)?);
         }
         if trailers.keys().any(|name| Algorithm::of_header(name).is_some()) {
