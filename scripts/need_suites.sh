@@ -17,5 +17,5 @@ if [ ! -x .tools/minio-go-functional ]; then
     (cd "$sources" && go build -o "$tools/minio-go-functional" functional_tests.go)
 fi
 if [ ! -x .tools/bin/s3s-e2e ]; then
-    cargo install -q s3s-e2e --version "$s3s_e2e" --root .tools
+    cargo install -q --debug s3s-e2e --version "$s3s_e2e" --root .tools
 fi
