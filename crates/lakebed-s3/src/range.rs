@@ -73,6 +73,8 @@ mod tests {
             ("rows=0-4", Wanted::Whole),
             ("bytes=a-b", Wanted::Whole),
             ("bytes=+1-2", Wanted::Whole),
+            ("bytes= 1-2", Wanted::Whole),
+            ("bytes= -2", Wanted::Whole),
         ] {
             assert_eq!(wanted(Some(header), 11), expected, "{header}");
         }
