@@ -63,6 +63,13 @@ test-spark: build .venv/spark_3_5/ready .venv/spark_4_0/ready ## Spark on s3a://
 	.venv/spark_3_5/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
 	.venv/spark_4_0/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
 
+.PHONY: test-suites
+test-suites: build .venv/main/ready ## Public S3 suites against the built server (a part of test-all: their programs are built for it)
+	scripts/need_suites.sh
+	$(PYTHON) tests/suites/run.py versitygw
+	$(PYTHON) tests/suites/run.py minio-go
+	$(PYTHON) tests/suites/run.py s3s-e2e
+
 .PHONY: test-stores
 test-stores: build venvs node_modules/azurite ## Object stores: the conformance suite on emulators, a server over each, trouble
 	scripts/need_versitygw.sh
@@ -97,7 +104,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 	$(PYTHON) tests/torture/torture.py --kills 50 --writers 64
 
 .PHONY: test-all
-test-all: test test-chart test-spark torture ## Everything, the long forms included
+test-all: test test-chart test-spark test-suites torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
 	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres -- --ignored
 	LAKEBED_HISTORIES=200 cargo test -q -p lakebed-kv --test dynamo -- --ignored histories

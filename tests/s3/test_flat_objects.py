@@ -164,7 +164,7 @@ def test_limits_of_keys_metadata_and_headers(client, raw, bucket):
         ({"x-amz-write-offset-bytes": "0"}, 501, "NotImplemented"),
         ({"x-amz-acl": "private"}, 200, None),
         ({"x-amz-acl": "everyone"}, 400, "InvalidArgument"),
-        ({"x-amz-tagging": "a=1&a=2"}, 400, "InvalidTag"),
+        ({"x-amz-tagging": "a=1&a=2"}, 400, "InvalidArgument"),
         ({"Content-MD5": ""}, 400, "InvalidDigest"),
         ({"Content-MD5": "YWJyYWNhZGFicmE="}, 400, "InvalidDigest"),
         ({"Content-MD5": "rL0Y20zC+Fzt72VPzMSk2A=="}, 400, "BadDigest"),

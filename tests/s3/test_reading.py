@@ -226,8 +226,8 @@ def test_attributes(server, repo, door):
     root = tree(content)
     assert (root.findtext("ETag"), root.findtext("StorageClass"), root.findtext("ObjectSize")) == (ETAG.strip('"'), "STANDARD", "11")
     assert root.find("ObjectParts") is None
-    for bad in ({}, {"x-amz-object-attributes": "etag"}, {"x-amz-object-attributes": "ETag,Nothing"}):
-        assert code(door.s3("GET", f"{repo}/main/o", query={"attributes": ""}, headers=bad)) == (400, "InvalidArgument")
+    for named, said in (("", "InvalidRequest"), ("etag", "InvalidArgument"), ("ETag,Nothing", "InvalidArgument")):
+        assert code(door.s3("GET", f"{repo}/main/o", query={"attributes": ""}, headers={"x-amz-object-attributes": named})) == (400, said)
     assert code(door.s3("GET", f"{repo}/main/none", query={"attributes": ""}, headers=asked)) == (404, "NoSuchKey")
 
 

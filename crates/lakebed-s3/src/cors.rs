@@ -47,6 +47,16 @@ pub(crate) fn is_preflight(parts: &Parts) -> bool {
         && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
+/// The refusal of an OPTIONS that does not say what it asks.
+pub(crate) fn not_asked(headers: &HeaderMap) -> S3Error {
+    let message = if headers.contains_key(header::ORIGIN) {
+        "Invalid Access-Control-Request-Method: null"
+    } else {
+        "Insufficient information. Origin request header needed."
+    };
+    S3Error::new(Code::BadRequest, message)
+}
+
 impl CorsConfig {
     /// What an origin is told to be allowed: itself, or everyone.
     fn allowed_origin(&self, origin: &str) -> Option<String> {

@@ -43,17 +43,16 @@ codes! {
     BucketNotEmpty 409 "The bucket you tried to delete is not empty.",
     ConditionalRequestConflict 409 "A conflicting conditional operation is currently in progress against this resource. Try again.",
     ERRLakeFSNotSupported 405 "This operation is not supported.",
-    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size.",
-    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size.",
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed object size.",
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size",
     ErrNoSuchBucketPossibleAPIEndpoint 404 "Repository \"api\" not found; this can happen if your endpoint URL mistakenly ends in \"/api/v1\".",
     ErrReadOnlyRepository 403 "The repository is read-only.",
     ErrWriteToProtectedBranch 403 "The branch is protected: write to another branch and merge it.",
-    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header",
     InternalError 500 "We encountered an internal error. Please try again.",
     InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.",
     InvalidArgument 400 "Invalid argument.",
     InvalidBucketName 400 "The specified bucket is not valid.",
-    InvalidChunkSizeError 403 "A chunk of the body is malformed.",
     InvalidDigest 400 "The Content-MD5 you specified is not valid.",
     InvalidLocationConstraint 400 "The specified location-constraint is not valid.",
     InvalidPart 400 "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
@@ -61,16 +60,17 @@ codes! {
     InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number.",
     InvalidPolicyDocument 400 "The content of the form does not meet the conditions specified in the policy document.",
     InvalidRange 416 "The requested range is not satisfiable.",
+    InvalidRedirectLocation 400 "The website redirect location is not valid.",
     InvalidRequest 400 "Invalid request.",
     InvalidStorageClass 400 "The storage class you specified is not valid.",
     InvalidTag 400 "The tag provided was not a valid tag.",
     InvalidURI 400 "Couldn't parse the specified URI.",
     KeyTooLongError 400 "Your key is too long.",
     MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data.",
-    MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to the announced trailers.",
+    MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to our published schema.",
     MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema.",
     MaxPostPreDataLengthExceeded 400 "Your POST request fields preceding the upload file were too large.",
-    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.",
+    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size",
     MissingContentLength 411 "You must provide the Content-Length HTTP header.",
     MissingRequestBodyError 400 "Request Body is empty.",
     NoSuchBucket 404 "The specified bucket does not exist.",
@@ -80,7 +80,7 @@ codes! {
     NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist.",
     NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found.",
     NoSuchTagSet 404 "There is no tag set associated with the bucket.",
-    NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+    NoSuchUpload 404 "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
     NoSuchVersion 404 "The specified version does not exist.",
     NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration.",
     NotImplemented 501 "A header you provided implies functionality that is not implemented.",
@@ -198,7 +198,7 @@ impl S3Error {
     /// The document clients read.
     pub(crate) fn document(&self, scene: &Scene<'_>) -> String {
         let mut xml = Writer::bare();
-        xml.open("Error").text("Code", self.code.as_str()).text("Message", &self.message);
+        xml.open("Error").text("Code", self.code.as_str()).prose("Message", &self.message);
         for (name, value) in &self.elements {
             xml.text(name, &shown(value));
         }
@@ -249,8 +249,9 @@ impl From<CatalogError> for S3Error {
         let say = |code| Self::new(code, error.to_string());
         match error.kind() {
             ErrorKind::Invalid | ErrorKind::KeyReused => say(Code::InvalidArgument),
+            ErrorKind::RepositoryNotFound => Self::of(Code::NoSuchBucket),
             // Clients that write to a branch that is not there are told what they would be told of a bucket.
-            ErrorKind::RepositoryNotFound | ErrorKind::BranchNotFound => {
+            ErrorKind::BranchNotFound => {
                 Self::new(Code::NoSuchBucket, format!("The specified bucket does not exist: {error}"))
             }
             // A 404 would make some clients try to create the bucket.
@@ -276,7 +277,7 @@ impl From<CatalogError> for S3Error {
             ErrorKind::Protected => Self::of(Code::ErrWriteToProtectedBranch),
             ErrorKind::ReadOnly => Self::of(Code::ErrReadOnlyRepository),
             ErrorKind::PreconditionFailed => Self::of(Code::PreconditionFailed),
-            ErrorKind::InvalidPart => say(Code::InvalidPart),
+            ErrorKind::InvalidPart => Self::of(Code::InvalidPart).with("Detail", error.to_string()),
             ErrorKind::InvalidPartOrder => Self::of(Code::InvalidPartOrder),
             ErrorKind::PartTooSmall => Self::of(Code::EntityTooSmall),
             ErrorKind::Unsupported => say(Code::NotImplemented),

@@ -69,7 +69,7 @@ pub(crate) fn draft(headers: &HeaderMap) -> Result<EntryDraft, S3Error> {
 }
 
 /// The header that asks for encryption at rest, and what it may say.
-const ENCRYPTION: &str = "x-amz-server-side-encryption";
+pub(crate) const ENCRYPTION: &str = "x-amz-server-side-encryption";
 const ENCRYPTIONS: [&str; 4] = ["AES256", "aws:kms", "aws:kms:dsse", "aws:fsx"];
 
 /// Storage class and redirect: what even a copy takes from the request.
@@ -85,9 +85,31 @@ pub(crate) fn placement(headers: &HeaderMap) -> Result<BTreeMap<String, String>,
         }
     }
     if let Some(redirect) = headers.get(REDIRECT) {
-        kept.insert(REDIRECT.to_owned(), text(redirect).into_owned());
+        let redirect = text(redirect);
+        check_redirect(&redirect)?;
+        kept.insert(REDIRECT.to_owned(), redirect.into_owned());
     }
     Ok(kept)
+}
+
+/// The most bytes of a place to redirect to.
+const MOST_REDIRECT: usize = 2048;
+
+/// A web site redirects to a page of its own or to an address.
+fn check_redirect(redirect: &str) -> Result<(), S3Error> {
+    let refused = |message| Err(S3Error::new(Code::InvalidRedirectLocation, message));
+    if redirect.is_empty() {
+        return refused("The website redirect location must be non-empty.");
+    }
+    if !["/", "http://", "https://"].iter().any(|start| redirect.starts_with(start)) {
+        return refused(
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        );
+    }
+    if redirect.len() > MOST_REDIRECT {
+        return refused("The length of website redirect location cannot exceed 2,048 characters.");
+    }
+    Ok(())
 }
 
 /// The tags of `x-amz-tagging`, as they are kept; `None` without the header or without tags.

@@ -24,6 +24,9 @@ impl Needs {
 
 /// One of S3's operations.
 pub(crate) trait Operation: Sized + Send {
+    /// Whether the bucket must be there: all but the operation that makes it.
+    const OF_BUCKET: bool = true;
+
     /// Reads what is in query and headers. The body is left for [`Operation::run`].
     fn parse(call: &Call) -> Result<Self, S3Error>;
 
@@ -46,10 +49,25 @@ pub(crate) async fn perform<O: Operation>(call: Call) -> Reply {
             served.reference = call.place.key().map(|key| key.reference().to_owned());
         }
     });
-    let operation = O::parse(&call)?;
+    let operation = match O::parse(&call) {
+        Err(error) if O::OF_BUCKET => return Err(of_bucket(&call).await.err().unwrap_or(error)),
+        parsed => parsed?,
+    };
     match operation.needs(&call)? {
         Needs::All(permissions) => call.authorize(&permissions).await?,
         Needs::EachKey => {}
     }
     operation.run(call).await
+}
+
+/// What is wrong with the bucket itself: that is said before what is wrong with a request on it, to those who may know.
+async fn of_bucket(call: &Call) -> Result<(), S3Error> {
+    if call.place.bucket().is_none() {
+        return Ok(());
+    }
+    let readable = Permission::repository("fs:ReadRepository", call.place.repository());
+    if call.authorize(&[readable]).await.is_ok() {
+        call.existing().await?;
+    }
+    Ok(())
 }

@@ -16,7 +16,7 @@ pub(crate) enum Wanted {
 /// What a header asks of an object of this size. Several ranges, other units and garbage are as no range.
 pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
     let spec = header.and_then(|header| header.trim().strip_prefix("bytes="));
-    let Some((first, last)) = spec.and_then(|spec| spec.trim().split_once('-')) else { return Wanted::Whole };
+    let Some((first, last)) = spec.and_then(|spec| spec.split_once('-')) else { return Wanted::Whole };
     // A number too long for 64 bits is past the end of any object.
     let number = |text: &str| -> Option<u64> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -73,6 +73,8 @@ mod tests {
             ("rows=0-4", Wanted::Whole),
             ("bytes=a-b", Wanted::Whole),
             ("bytes=+1-2", Wanted::Whole),
+            ("bytes= 1-2", Wanted::Whole),
+            ("bytes= -2", Wanted::Whole),
         ] {
             assert_eq!(wanted(Some(header), 11), expected, "{header}");
         }

@@ -62,7 +62,7 @@ impl S3 {
     /// Whether a request is S3's: sent to a gateway host, or signed as S3 requests are (`s3-gateway` §2).
     pub fn wants(&self, parts: &Parts) -> bool {
         // Suites that know buckets only send unsigned requests, too, to see them refused.
-        if self.0.config.flat_mode && dispatch::may_be_bucket(parts) {
+        if self.0.config.flat_mode && (dispatch::may_be_bucket(parts) || auth::is_unknown_scheme(parts)) {
             return true;
         }
         place::is_gateway_host(parts, &self.0.config)
@@ -84,7 +84,7 @@ impl S3 {
         let trace = parts.headers.get(TRACE_ID).cloned();
         let resource = parts.uri.path().to_owned();
         let crossing = self.0.config.cors.is_some().then(|| (parts.headers.clone(), parts.method.clone()));
-        let place = Place::of(&parts, self.config());
+        let place = check_size(&parts).and_then(|()| Place::of(&parts, self.config()));
         let (bucket, key) = match &place {
             Ok(place) => (place.bucket().map(str::to_owned), place.key().map(|key| key.as_str().to_owned())),
             Err(_) => (None, None),
@@ -139,7 +139,6 @@ impl S3 {
     }
 
     async fn answer(&self, parts: Parts, place: Place, body: InBody, request_id: &str) -> Reply {
-        check_size(&parts)?;
         // Browsers sign no preflight; what is signed is an operation that there is not.
         if cors::is_preflight(&parts) {
             match &self.0.config.cors {
@@ -150,11 +149,24 @@ impl S3 {
                     return Err(S3Error::new(Code::AccessForbidden, off));
                 }
             }
+        } else if parts.method == Method::OPTIONS && !auth::is_signed(&parts) {
+            return Err(cors::not_asked(&parts.headers));
         }
         let query = Query::parse(parts.uri.query())?;
         if ops::form::is_form(&parts, &place, &query) {
             // Boxed: forms are rare, and other requests should not carry their size.
             return Box::pin(ops::form::upload(self, parts, place, body, request_id)).await;
+        }
+        if parts.method == Method::POST
+            && matches!(place, Place::Bucket(_))
+            && !query.has("delete")
+            && !auth::is_signed(&parts)
+        {
+            return Err(S3Error::new(
+                Code::PreconditionFailed,
+                "Bucket POST must be of the enclosure-type multipart/form-data",
+            )
+            .with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"));
         }
         let (body, body_hash) = if auth::needs_body_hash(&parts) {
             auth::may_hold_body(self, &parts).await?;

@@ -18,12 +18,12 @@ type Signer = (Arc<Principal>, String);
 
 /// Who signed the form's policy.
 pub(crate) async fn authenticate(s3: &S3, fields: &Fields) -> Result<Signer, S3Error> {
-    let Some(policy) = fields.get("policy") else {
+    let any = |names: &[&str]| names.iter().any(|name| fields.get(name).is_some());
+    let is_v4 = any(&["x-amz-algorithm", "x-amz-credential", "x-amz-signature"]);
+    if !is_v4 && !any(&["policy", "signature"]) {
         return Err(S3Error::new(Code::AccessDenied, "Access Denied: the form has no policy."));
-    };
-    let is_v4 = ["x-amz-algorithm", "x-amz-credential", "x-amz-signature"]
-        .into_iter()
-        .any(|name| fields.get(name).is_some());
+    }
+    let policy = fields.required("policy")?;
     if is_v4 { version4(s3, fields, policy).await } else { version2(s3, fields, policy).await }
 }
 
@@ -32,7 +32,7 @@ async fn version4(s3: &S3, fields: &Fields, policy: &str) -> Result<Signer, S3Er
     let algorithm = fields.required("x-amz-algorithm")?;
     let (credential, date) = (fields.required("x-amz-credential")?, fields.required("x-amz-date")?);
     if algorithm != ALGORITHM {
-        let why = "x-amz-algorithm only supports \"AWS4-HMAC-SHA256\".";
+        let why = "Only AWS4-HMAC-SHA256 is supported";
         return Err(S3Error::argument("x-amz-algorithm", algorithm, why));
     }
     let parsed = Credential::parse(credential)

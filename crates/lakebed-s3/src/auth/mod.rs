@@ -53,6 +53,15 @@ pub(crate) fn is_signed(parts: &Parts) -> bool {
         || (has("AWSAccessKeyId") && has("Signature"))
 }
 
+/// Whether an `Authorization` header is of no scheme that any door knows.
+pub(crate) fn is_unknown_scheme(parts: &Parts) -> bool {
+    let scheme = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let is = |scheme: &[u8], known: &[u8]| {
+        scheme.get(..known.len()).is_some_and(|s| s.eq_ignore_ascii_case(known))
+    };
+    scheme.is_some_and(|scheme| !is(scheme, b"basic ") && !is(scheme, b"bearer ")) && parts.uri.path() == "/"
+}
+
 /// Whether the signature needs the body's hash, which the client does not say.
 pub(crate) fn needs_body_hash(parts: &Parts) -> bool {
     !parts.headers.contains_key(v4::CONTENT_SHA256)
@@ -100,6 +109,9 @@ pub(crate) async fn authenticate(
         }
         None if v4_query => v4::query(s3, parts, query).await,
         None if v2_query => v2::query(s3, parts, query).await,
+        Some(given) if !given.is_empty() => {
+            Err(S3Error::argument("Authorization", given, "Unsupported Authorization Type"))
+        }
         _ => Err(S3Error::new(Code::AccessDenied, "Access Denied: the request is not signed.")),
     }
 }

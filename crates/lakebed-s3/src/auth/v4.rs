@@ -32,20 +32,31 @@ pub(super) struct Credential<'a> {
 
 impl<'a> Credential<'a> {
     /// Reads `<key>/<yyyymmdd>/<region>/s3/aws4_request`; else says what is wrong with it.
-    pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
-        const SHAPE: &str = "the Credential must look like <key>/<yyyymmdd>/<region>/s3/aws4_request.";
-        let text = text.strip_suffix("/aws4_request").ok_or(SHAPE)?;
+    pub(super) fn parse(whole: &'a str) -> Result<Self, String> {
+        let shape = || {
+            "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\"."
+                .to_owned()
+        };
+        let (text, terminal) = whole.rsplit_once('/').ok_or_else(shape)?;
         let mut parts = text.rsplitn(4, '/');
         let (Some(service), Some(region), Some(date), Some(access_key)) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(SHAPE);
+            return Err(shape());
         };
-        if date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) || access_key.is_empty() {
-            return Err(SHAPE);
+        if access_key.is_empty() {
+            return Err(shape());
+        }
+        if terminal != "aws4_request" {
+            return Err(format!("incorrect terminal \"{terminal}\". This endpoint uses \"aws4_request\"."));
         }
         if service != "s3" {
-            return Err("the service in the Credential must be s3.");
+            return Err(format!("incorrect service \"{service}\". This endpoint belongs to \"s3\"."));
+        }
+        if date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!(
+                "incorrect date format \"{date}\". This date in the credential must be in the format \"yyyyMMdd\"."
+            ));
         }
         Ok(Self { text, access_key, scope: Scope { date, region, service } })
     }
@@ -69,11 +80,11 @@ impl<'a> Sent<'a> {
         credential: &'a str,
         signed_headers: &'a str,
         signature: &'a str,
-        malformed: impl Fn(&'static str) -> S3Error,
+        malformed: impl Fn(String) -> S3Error,
     ) -> Result<Self, S3Error> {
         let credential = Credential::parse(credential).map_err(&malformed)?;
         if !signed_headers.split(';').any(|name| name == "host") {
-            return Err(malformed("the host header must be signed."));
+            return Err(malformed("the host header must be signed.".to_owned()));
         }
         Ok(Self { credential, signed_headers, signature })
     }
@@ -84,12 +95,38 @@ impl<'a> Sent<'a> {
     }
 }
 
-fn malformed_header(why: &'static str) -> S3Error {
+fn malformed_header(why: impl std::fmt::Display) -> S3Error {
     S3Error::new(Code::AuthorizationHeaderMalformed, format!("The authorization header is malformed; {why}"))
 }
 
-fn malformed_query(why: &'static str) -> S3Error {
+fn malformed_query(why: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
     S3Error::new(Code::AuthorizationQueryParametersError, why)
+}
+
+fn malformed_credential(why: impl std::fmt::Display) -> S3Error {
+    malformed_query(format!("Error parsing the X-Amz-Credential parameter; {why}"))
+}
+
+/// The three parts of a header's value, in whatever order.
+fn components(given: &str) -> Result<(&str, &str, &str), S3Error> {
+    let fields = given.strip_prefix(ALGORITHM).unwrap_or_default().split(',').map(str::trim);
+    let mut found = Vec::new();
+    for field in fields.filter(|field| !field.is_empty()) {
+        let (name, value) = field.split_once('=').ok_or_else(|| {
+            malformed_header(format_args!("the authorization component \"{field}\" is malformed."))
+        })?;
+        found.push((name.trim_end(), value));
+    }
+    if found.len() < 3 {
+        return Err(malformed_header(
+            "the authorization header requires three components: Credential, SignedHeaders, and Signature.",
+        ));
+    }
+    let of = |wanted: &str| {
+        let value = found.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+        value.ok_or_else(|| malformed_header(format_args!("missing {wanted}.")))
+    };
+    Ok((of("Credential")?, of("SignedHeaders")?, of("Signature")?))
 }
 
 /// What is known of a header's signature before it is computed.
@@ -102,15 +139,7 @@ struct Begun<'a> {
 
 /// Everything about a header that needs neither the body nor its hash.
 async fn begin<'a>(s3: &S3, parts: &Parts, given: &'a str) -> Result<Begun<'a>, S3Error> {
-    let fields = given.strip_prefix(ALGORITHM).unwrap_or_default();
-    let field = |name: &str| {
-        fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.trim_start().strip_prefix('='))
-    };
-    let (Some(credential), Some(signed_headers), Some(signature)) =
-        (field("Credential"), field("SignedHeaders"), field("Signature"))
-    else {
-        return Err(malformed_header("it must have Credential, SignedHeaders and Signature."));
-    };
+    let (credential, signed_headers, signature) = components(given)?;
     let sent = Sent::new(credential, signed_headers, signature, malformed_header)?;
     check_region(s3, &sent, malformed_header)?;
     let now = s3.catalog().clock().now();
@@ -130,16 +159,13 @@ pub(super) async fn may_hold_body(s3: &S3, parts: &Parts) -> Result<(), S3Error>
 }
 
 /// Refuses signatures for other regions, if told to.
-fn check_region(
-    s3: &S3,
-    sent: &Sent<'_>,
-    malformed: impl Fn(&'static str) -> S3Error,
-) -> Result<(), S3Error> {
+fn check_region(s3: &S3, sent: &Sent<'_>, malformed: impl Fn(String) -> S3Error) -> Result<(), S3Error> {
     let region = &s3.config().region;
     if !s3.config().strict_region || sent.credential.scope.region == region {
         return Ok(());
     }
-    Err(malformed("the region in the Credential is wrong.").with("Region", region))
+    let sent = sent.credential.scope.region;
+    Err(malformed(format!("the region '{sent}' is wrong; expecting '{region}'")).with("Region", region))
 }
 
 /// A request signed in its `Authorization` header. `given` is the header's value; `body_hash` is the hash of a body
@@ -186,17 +212,20 @@ pub(super) async fn query(s3: &S3, parts: &Parts, query: &Query) -> Result<Authe
     let (date, expires) = (parameter("X-Amz-Date")?, parameter("X-Amz-Expires")?);
     let signed_headers = parameter("X-Amz-SignedHeaders")?;
     if algorithm != ALGORITHM {
-        return Err(malformed_query("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"."));
+        return Err(malformed_query("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
     }
-    let sent = Sent::new(credential, signed_headers, signature, malformed_query)?;
-    check_region(s3, &sent, malformed_query)?;
+    let sent = Sent::new(credential, signed_headers, signature, malformed_credential)?;
+    check_region(s3, &sent, malformed_credential)?;
     let stamp = date_time::parse(date)
         .ok_or_else(|| malformed_query("X-Amz-Date must look like 20130524T000000Z."))?;
-    if !date.starts_with(sent.credential.scope.date) {
-        return Err(malformed_query("The date in X-Amz-Credential is not the date of X-Amz-Date."));
+    let day = sent.credential.scope.date;
+    if !date.starts_with(day) {
+        return Err(malformed_query(format!(
+            "Invalid credential date \"{day}\". This date is not the same as X-Amz-Date: \"{}\".",
+            date.get(..8).unwrap_or(date)
+        )));
     }
-    let expires: i64 =
-        expires.parse().map_err(|_| malformed_query("X-Amz-Expires must be a number of seconds."))?;
+    let expires: i64 = expires.parse().map_err(|_| malformed_query("X-Amz-Expires should be a number"))?;
     if !(1..=LONGEST_PRESIGN_SECS).contains(&expires) {
         let why = "X-Amz-Expires must be between 1 and 604800 seconds.";
         return Err(malformed_query(why).with_status(StatusCode::FORBIDDEN));
@@ -329,6 +358,6 @@ fn check_unsigned_headers(parts: &Parts, sent: &Sent<'_>) -> Result<(), S3Error>
     if unsigned.is_empty() {
         return Ok(());
     }
-    Err(S3Error::new(Code::AccessDenied, "There were headers present in the request which were not signed.")
+    Err(S3Error::new(Code::AccessDenied, "There were headers present in the request which were not signed")
         .with("HeadersNotSigned", unsigned.join(", ")))
 }

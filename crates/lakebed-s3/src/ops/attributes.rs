@@ -7,7 +7,7 @@ use lakebed_http::http_date;
 use super::get::{Version, find, may_read, part_table, view};
 use super::listing::amount;
 use crate::call::Call;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::operation::{Needs, Operation};
 use crate::parts::PartTable;
 use crate::payload::checksum::{Algorithm, CHECKSUM_TYPE};
@@ -36,7 +36,8 @@ impl Wanted {
     /// From the values of the header: names, separated by commas.
     fn parse<'a>(values: impl Iterator<Item = &'a str>) -> Result<Self, S3Error> {
         let mut wanted = Self::default();
-        for name in values.flat_map(|value| value.split(',')).map(str::trim) {
+        let names = values.flat_map(|value| value.split(',')).map(str::trim);
+        for name in names.filter(|name| !name.is_empty()) {
             match name {
                 "ETag" => wanted.etag = true,
                 "Checksum" => wanted.checksum = true,
@@ -50,8 +51,8 @@ impl Wanted {
         }
         if wanted == Self::default() {
             let message = "The x-amz-object-attributes header specifying the attributes to be retrieved is \
-                           either missing or empty.";
-            return Err(S3Error::argument(WANTED_NAME, "", message));
+                           either missing or empty";
+            return Err(S3Error::new(Code::InvalidRequest, message));
         }
         Ok(wanted)
     }
@@ -150,7 +151,6 @@ fn write_checksum(xml: &mut Writer, entry: &EntryView<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
 
     #[test]
     fn attributes_are_named_in_one_header_or_many() {
@@ -158,8 +158,12 @@ mod tests {
         let two = Wanted { etag: true, size: true, ..Wanted::default() };
         assert_eq!(of(&["ETag, ObjectSize"]), Ok(two));
         assert_eq!(of(&["ObjectSize", "ETag"]), Ok(two));
-        for bad in [&[][..], &[""], &["ETag,"], &["etag"], &["Everything"]] {
-            assert_eq!(of(bad), Err(Code::InvalidArgument), "{bad:?}");
+        assert_eq!(of(&["ETag,", "", "ObjectSize"]), Ok(two));
+        for none in [&[][..], &[""], &[","]] {
+            assert_eq!(of(none), Err(Code::InvalidRequest), "{none:?}");
+        }
+        for bad in ["etag", "ETag,Everything"] {
+            assert_eq!(of(&[bad]), Err(Code::InvalidArgument), "{bad}");
         }
     }
 

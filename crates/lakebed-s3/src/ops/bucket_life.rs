@@ -40,6 +40,8 @@ fn new_name(name: &str) -> Result<RepositoryId, S3Error> {
 pub(crate) struct CreateBucket;
 
 impl Operation for CreateBucket {
+    const OF_BUCKET: bool = false;
+
     fn parse(call: &Call) -> Result<Self, S3Error> {
         acl::is_canned(call)?;
         let lock = call.headers().get("x-amz-bucket-object-lock-enabled");

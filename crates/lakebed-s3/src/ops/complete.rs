@@ -113,15 +113,40 @@ fn read_parts(document: &[u8]) -> Result<(Vec<CompletedPart>, Vec<Claimed>), S3E
         if parts.len() == MOST_PARTS {
             return Err(malformed());
         }
-        let number = part.required("PartNumber")?.value()?;
+        let number = part_number(part.required("PartNumber")?.value()?)?;
         let etag = unquoted(part.required("ETag")?.text()).to_owned();
         parts.push(CompletedPart { number, etag });
         let said = part.texts().filter_map(|(name, value)| {
             Algorithm::of_element(name).map(|algorithm| (algorithm.header(), value.trim().to_owned()))
         });
-        checksums.push(said.collect());
+        let said: Claimed = said.collect();
+        check_claimed(&said)?;
+        checksums.push(said);
     }
     if parts.is_empty() { Err(malformed()) } else { Ok((parts, checksums)) }
+}
+
+fn part_number(number: i64) -> Result<u32, S3Error> {
+    u32::try_from(number)
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| S3Error::argument("PartNumber", &number.to_string(), "PartNumber must be >= 1"))
+}
+
+/// A part has one checksum at most, in the shape of its algorithm.
+fn check_claimed(said: &Claimed) -> Result<(), S3Error> {
+    let well_formed = said.iter().all(|(name, value)| {
+        Algorithm::of_header(name).is_some_and(|algorithm| algorithm.decode(value).is_ok())
+    });
+    if well_formed && said.len() <= 1 {
+        return Ok(());
+    }
+    let values: Vec<&str> = said.values().map(String::as_str).collect();
+    Err(S3Error::argument(
+        "Checksum",
+        &values.join(";"),
+        "Invalid Base64 or multiple checksums present in request",
+    ))
 }
 
 impl CompleteMultipartUpload {
@@ -192,6 +217,10 @@ impl Expected {
         }
         let whole = agreed.and_then(|agreed| Some((agreed, whole(agreed, parts)?)));
         if let Some((algorithm, value)) = &self.checksum {
+            if algorithm.decode(value.rsplit_once('-').map_or(value, |(digest, _)| digest)).is_err() {
+                let message = format!("Value for {} header is invalid.", algorithm.header());
+                return Err(S3Error::new(Code::InvalidRequest, message));
+            }
             match &whole {
                 Some((agreed, computed)) if agreed.algorithm == *algorithm => {
                     if !says(value, computed) {
@@ -222,6 +251,19 @@ impl Expected {
 
     fn check_parts(&self, upload: &Upload, parts: &[UploadPart]) -> Result<(), S3Error> {
         for (said, part) in self.parts.iter().zip(parts) {
+            if let Some((name, _)) = said.iter().find(|(name, _)| !part.checksums.contains_key(**name))
+                && let Some(algorithm) = Algorithm::of_header(name)
+            {
+                // The part came with another: nobody knows whether this one is right.
+                return Err(S3Error::new(
+                    Code::BadDigest,
+                    format!(
+                        "The {} you specified for part {} did not match what we received.",
+                        algorithm.name().to_ascii_lowercase(),
+                        part.number
+                    ),
+                ));
+            }
             if said.iter().any(|(name, value)| part.checksums.get(*name) != Some(value)) {
                 return Err(S3Error::of(Code::InvalidPart)
                     .with("UploadId", &upload.id)
@@ -322,11 +364,23 @@ mod tests {
         for bad in [
             "<CompleteMultipartUpload></CompleteMultipartUpload>",
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>",
-            "<CompleteMultipartUpload><Part><PartNumber>-1</PartNumber><ETag>a</ETag></Part></CompleteMultipartUpload>",
+            "<CompleteMultipartUpload><Part><PartNumber>x</PartNumber><ETag>a</ETag></Part></CompleteMultipartUpload>",
             "",
         ] {
             let code = read_parts(bad.as_bytes()).err().map(|error| error.code());
             assert_eq!(code, Some(Code::MalformedXML), "{bad}");
+        }
+        for bad in [
+            "<PartNumber>-1</PartNumber>",
+            "<PartNumber>0</PartNumber>",
+            "<PartNumber>1</PartNumber><ChecksumCRC32>DUoRhQ</ChecksumCRC32>",
+            "<PartNumber>1</PartNumber><ChecksumCRC32>DUoRhQ==</ChecksumCRC32><ChecksumCRC32C>yZRlqg==</ChecksumCRC32C>",
+        ] {
+            let whole = format!(
+                "<CompleteMultipartUpload><Part><ETag>a</ETag>{bad}</Part></CompleteMultipartUpload>"
+            );
+            let code = read_parts(whole.as_bytes()).err().map(|error| error.code());
+            assert_eq!(code, Some(Code::InvalidArgument), "{bad}");
         }
     }
 
@@ -359,6 +413,8 @@ mod tests {
         };
         assert_eq!(of(says(Algorithm::Crc32, "DUoRhQ==")), Ok(()));
         assert_eq!(of(says(Algorithm::Crc32, "AAAAAA==")), Err(Code::BadDigest));
+        assert_eq!(of(says(Algorithm::Crc32, "AAAAAA==-2")), Err(Code::BadDigest));
+        assert_eq!(of(says(Algorithm::Crc32, "bad")), Err(Code::InvalidRequest));
         assert_eq!(of(says(Algorithm::Sha1, "DUoRhQ==")), Err(Code::InvalidRequest));
         assert_eq!(of(Expected { size: Some(11), ..Expected::default() }), Ok(()));
         assert_eq!(of(Expected { size: Some(12), ..Expected::default() }), Err(Code::InvalidRequest));
@@ -371,5 +427,7 @@ mod tests {
         };
         assert_eq!(of(second(digest(Algorithm::Crc32, "world"))), Ok(()));
         assert_eq!(of(second("AAAAAA==".to_owned())), Err(Code::InvalidPart));
+        let other = BTreeMap::from([("x-amz-checksum-crc32c", "AAAAAA==".to_owned())]);
+        assert_eq!(of(Expected { parts: vec![other], ..Expected::default() }), Err(Code::BadDigest));
     }
 }

@@ -1,18 +1,21 @@
 //! Copying an object (`s3-gateway` §8.6): within a repository a new entry for the same bytes, from another one a copy
 //! of them.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, HeaderName};
 use lakebed_catalog::{Entry, EntryDraft, Precondition};
 use lakebed_core::{BranchId, ObjectPath, Timestamp};
 
 use super::acl;
+use super::copy_checksum;
 use super::put::may_write;
 use crate::auth::date_time;
 use crate::bucket::Key;
 use crate::call::Call;
 use crate::copy_source::{CopySource, Found};
 use crate::error::{Code, S3Error};
-use crate::metadata::{self, REDIRECT, STORAGE_CLASS};
+use crate::metadata::{self, ENCRYPTION, REDIRECT, STORAGE_CLASS};
 use crate::operation::{Needs, Operation};
 use crate::ops::get::Version;
 use crate::parts::PARTS;
@@ -30,16 +33,20 @@ pub(crate) struct CopyObject {
     said: EntryDraft,
     replaces_metadata: bool,
     replaces_tags: bool,
+    /// The request says how the copy is to be encrypted.
+    encrypts: bool,
+    /// The checksum the copy is asked to have.
+    algorithm: Option<Algorithm>,
     precondition: Precondition,
 }
 
 /// Whether a directive asks to replace what the source has.
-fn replaces(headers: &HeaderMap, name: &'static str) -> Result<bool, S3Error> {
+fn replaces(headers: &HeaderMap, of: &str, name: &'static str) -> Result<bool, S3Error> {
     match headers.get(HeaderName::from_static(name)).map(http::HeaderValue::as_bytes) {
         None | Some(b"COPY") => Ok(false),
         Some(b"REPLACE") => Ok(true),
         Some(other) => {
-            let message = format!("Unknown {name}: it must be COPY or REPLACE.");
+            let message = format!("Unknown {of} directive.");
             Err(S3Error::argument(name, &String::from_utf8_lossy(other), message))
         }
     }
@@ -62,8 +69,10 @@ impl Operation for CopyObject {
         Ok(Self {
             source: CopySource::parse(headers, call.s3.config())?,
             said: metadata::draft(headers)?,
-            replaces_metadata: replaces(headers, "x-amz-metadata-directive")?,
-            replaces_tags: replaces(headers, "x-amz-tagging-directive")?,
+            replaces_metadata: replaces(headers, "metadata", "x-amz-metadata-directive")?,
+            replaces_tags: replaces(headers, "tagging", "x-amz-tagging-directive")?,
+            encrypts: headers.contains_key(ENCRYPTION),
+            algorithm: Algorithm::asked(headers)?,
             precondition: of_write(headers),
         })
     }
@@ -93,7 +102,8 @@ impl CopyObject {
                  object's metadata, storage class, website redirect location or encryption attributes.",
             ));
         }
-        let draft = self.draft(&source);
+        let checksums = copy_checksum::of_copy(&call, self.algorithm, &source_repository, &source).await?;
+        let draft = self.draft(&source, checksums);
         let entry = call
             .catalog()
             .link_copy(ticket, &source_repository, &source, draft)
@@ -111,22 +121,27 @@ impl CopyObject {
         let is_target = self.source.version == Version::Current
             && key.reference() == branch.as_str()
             && key.path() == path.as_str();
-        let placed = |headers: &std::collections::BTreeMap<String, String>| {
+        let placed = |headers: &BTreeMap<String, String>| {
             (headers.get(STORAGE_CLASS).cloned(), headers.get(REDIRECT).cloned())
         };
+        let same_checksum = self
+            .algorithm
+            .is_none_or(|asked| copy_checksum::kept(source).is_some_and(|(algorithm, _)| algorithm == asked));
         is_target
             && !self.replaces_metadata
             && !self.replaces_tags
+            && !self.encrypts
+            && same_checksum
             && placed(&self.said.headers) == placed(&source.headers)
     }
 
     /// What the copy says of itself.
-    fn draft(&self, source: &Entry) -> EntryDraft {
+    fn draft(&self, source: &Entry, checksums: BTreeMap<String, String>) -> EntryDraft {
         let described = if self.replaces_metadata { self.said.clone() } else { source.to_draft() };
         let tagged = if self.replaces_tags { &self.said.headers } else { &source.headers };
         let own = |name: &str| name != TAGGING && !of_bytes(name) && !of_place(name);
         let described_headers = described.headers.into_iter().filter(|(name, _)| own(name));
-        let of = |headers: &std::collections::BTreeMap<String, String>, wanted: fn(&str) -> bool| {
+        let of = |headers: &BTreeMap<String, String>, wanted: fn(&str) -> bool| {
             headers
                 .iter()
                 .filter(|(name, _)| wanted(name))
@@ -138,7 +153,8 @@ impl CopyObject {
             metadata: described.metadata,
             headers: described_headers
                 .chain(of(tagged, |name| name == TAGGING))
-                .chain(of(&source.headers, of_bytes))
+                .chain(of(&source.headers, |name| name == PARTS))
+                .chain(checksums)
                 .chain(of(&self.said.headers, of_place))
                 .collect(),
             ..EntryDraft::default()
@@ -159,8 +175,6 @@ pub(crate) fn write_checksums(xml: &mut Writer, entry: &Entry) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -183,6 +197,8 @@ mod tests {
             },
             replaces_metadata,
             replaces_tags,
+            encrypts: false,
+            algorithm: None,
             precondition: Precondition::None,
         }
     }
@@ -205,16 +221,17 @@ mod tests {
     #[test]
     fn each_directive_decides_for_its_own_part() {
         let said = [("cache-control", "new"), ("x-amz-tagging", "new=1"), ("x-amz-storage-class", "SNOW")];
-        let bytes = [("x-amz-checksum-crc32", "AAAAAA=="), ("x-lakebed-parts", "5,6")];
+        let checksum = map(&[("x-amz-checksum-sha1", "AAAA")]);
         for (metadata, tags, content_type, kept) in [
             (false, false, "old/type", [("cache-control", "old"), ("x-amz-tagging", "old=1")]),
             (true, false, "new/type", [("cache-control", "new"), ("x-amz-tagging", "old=1")]),
             (false, true, "old/type", [("cache-control", "old"), ("x-amz-tagging", "new=1")]),
             (true, true, "new/type", [("cache-control", "new"), ("x-amz-tagging", "new=1")]),
         ] {
-            let draft = copy(&said, metadata, tags).draft(&source());
+            let draft = copy(&said, metadata, tags).draft(&source(), checksum.clone());
             let mut expected = map(&kept);
-            expected.extend(map(&bytes));
+            expected.extend(checksum.clone());
+            expected.extend(map(&[("x-lakebed-parts", "5,6")]));
             expected.extend(map(&[("x-amz-storage-class", "SNOW")]));
             assert_eq!(draft.headers, expected, "{metadata} {tags}");
             assert_eq!(draft.content_type, content_type);
@@ -236,5 +253,9 @@ mod tests {
         let class = [("x-amz-storage-class", "GLACIER")];
         assert!(!nothing(&copy(&class, true, false), "main", "a"));
         assert!(!nothing(&copy(&class, false, true), "main", "a"));
+        assert!(!nothing(&CopyObject { encrypts: true, ..copy(&class, false, false) }, "main", "a"));
+        let asked = |algorithm| CopyObject { algorithm: Some(algorithm), ..copy(&class, false, false) };
+        assert!(nothing(&asked(Algorithm::Crc32), "main", "a"), "the source has it");
+        assert!(!nothing(&asked(Algorithm::Sha256), "main", "a"));
     }
 }

@@ -142,7 +142,7 @@ impl Operation for GetObject {
                     return Err(S3Error::argument(
                         "partNumber",
                         text,
-                        "Part number must be an integer between 1 and 10000, inclusive",
+                        "Part number must be an integer between 1 and 10000, inclusive.",
                     ));
                 }
             },
@@ -150,7 +150,7 @@ impl Operation for GetObject {
         if part.is_some() && call.headers().contains_key(header::RANGE) {
             return Err(S3Error::new(
                 Code::InvalidRequest,
-                "Cannot specify both Range header and partNumber query parameter.",
+                "Cannot specify both Range header and partNumber query parameter",
             ));
         }
         Ok(Self { version, part })

@@ -103,7 +103,8 @@ pub(crate) struct ListMultipartUploads {
 /// One line of a page.
 enum Line {
     Upload(Box<Upload>),
-    Prefix(String),
+    /// With the id of the first upload below it.
+    Prefix(String, String),
 }
 
 fn key_of(upload: &Upload) -> String {
@@ -134,7 +135,7 @@ impl Operation for ListMultipartUploads {
         if let Some(last) = lines.last().filter(|_| more) {
             let (key, id) = match last {
                 Line::Upload(upload) => (key_of(upload), upload.id.as_str()),
-                Line::Prefix(prefix) => (prefix.clone(), ""),
+                Line::Prefix(prefix, id) => (prefix.clone(), id.as_str()),
             };
             xml.text("NextKeyMarker", &show(&key)).text("NextUploadIdMarker", id);
         }
@@ -155,7 +156,7 @@ impl Operation for ListMultipartUploads {
             xml.close("Upload");
         }
         for line in &lines {
-            if let Line::Prefix(prefix) = line {
+            if let Line::Prefix(prefix, _) = line {
                 xml.open("CommonPrefixes").text("Prefix", &show(prefix)).close("CommonPrefixes");
             }
         }
@@ -205,7 +206,7 @@ impl ListMultipartUploads {
                 request.after = key;
                 request.after_id = Some(upload.id.clone());
                 lines.push(match &prefix {
-                    Some(prefix) => Line::Prefix(prefix.clone()),
+                    Some(prefix) => Line::Prefix(prefix.clone(), upload.id),
                     None => Line::Upload(Box::new(upload)),
                 });
                 folded_into = prefix;

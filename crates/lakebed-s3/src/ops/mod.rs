@@ -8,6 +8,7 @@ pub(crate) mod bucket_life;
 pub(crate) mod buckets;
 pub(crate) mod complete;
 pub(crate) mod copy;
+mod copy_checksum;
 pub(crate) mod delete;
 pub(crate) mod delete_many;
 pub(crate) mod form;

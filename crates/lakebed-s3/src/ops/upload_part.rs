@@ -26,7 +26,7 @@ use crate::xml::Writer;
 fn part_number(call: &Call) -> Result<u32, S3Error> {
     let text = call.query.get("partNumber").unwrap_or_default();
     text.parse().ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
-        let message = "Part number must be an integer between 1 and 10000, inclusive";
+        let message = "Part number must be an integer between 1 and 10000, inclusive.";
         S3Error::argument("partNumber", text, message)
     })
 }

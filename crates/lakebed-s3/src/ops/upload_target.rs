@@ -3,15 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use lakebed_catalog::{Upload, UploadTarget};
 
 use crate::call::Call;
 use crate::error::{Code, S3Error};
 use crate::payload::checksum::{Algorithm, CHECKSUM_TYPE};
-
-/// The header that fixes an upload's algorithm.
-pub(crate) const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
 
 /// Options an upload is remembered with.
 const ALGORITHM: &str = "checksum-algorithm";
@@ -44,7 +41,7 @@ impl Kind {
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Composite, Self::FullObject].into_iter().find(|kind| kind.name() == name)
+        [Self::Composite, Self::FullObject].into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
     /// What is usual for an algorithm.
@@ -70,17 +67,15 @@ pub(crate) struct Agreed {
 impl Agreed {
     /// What the headers of the upload's beginning say.
     pub(crate) fn parse(headers: &HeaderMap) -> Result<Option<Self>, S3Error> {
-        let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         let refused = |message: String| S3Error::new(Code::InvalidRequest, message);
-        let kind = match text(&CHECKSUM_TYPE) {
+        let kind = match headers.get(&CHECKSUM_TYPE).map(|value| value.to_str().unwrap_or_default()) {
             None => None,
-            Some(name) => Some(Kind::named(name).ok_or_else(|| {
-                refused(
-                    "Value for x-amz-checksum-type header is invalid: COMPOSITE or FULL_OBJECT.".to_owned(),
-                )
-            })?),
+            Some(name) => Some(
+                Kind::named(name)
+                    .ok_or_else(|| refused("Value for x-amz-checksum-type header is invalid.".to_owned()))?,
+            ),
         };
-        let Some(name) = text(&CHECKSUM_ALGORITHM) else {
+        let Some(algorithm) = Algorithm::asked(headers)? else {
             return match kind {
                 None => Ok(None),
                 Some(_) => Err(refused(
@@ -89,13 +84,6 @@ impl Agreed {
                 )),
             };
         };
-        let algorithm = Algorithm::named(name).ok_or_else(|| {
-            refused(
-                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
-                    .to_owned(),
-            )
-        })?;
         let kind = kind.unwrap_or(Kind::usual(algorithm));
         if !kind.suits(algorithm) {
             return Err(refused(format!(
@@ -139,6 +127,7 @@ pub(crate) fn initiator(upload: &Upload) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::checksum::CHECKSUM_ALGORITHM;
 
     fn agreed(algorithm: Option<&'static str>, kind: Option<&'static str>) -> Result<Option<Agreed>, Code> {
         let mut headers = HeaderMap::new();

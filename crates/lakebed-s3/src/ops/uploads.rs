@@ -1,18 +1,19 @@
 //! Beginning and dropping multipart uploads (`s3-gateway` §8.8).
 
-use http::{HeaderValue, StatusCode};
-use lakebed_catalog::EntryDraft;
+use http::{HeaderName, HeaderValue, StatusCode};
+use lakebed_catalog::{EntryDraft, Precondition};
 
 use super::acl;
 use super::delete::may_delete;
 use super::put::may_write;
-use super::upload_target::{Agreed, CHECKSUM_ALGORITHM, named, options};
+use super::upload_target::{Agreed, named, options};
 use crate::call::Call;
-use crate::error::S3Error;
+use crate::error::{Code, S3Error};
 use crate::metadata;
 use crate::operation::{Needs, Operation};
-use crate::payload::checksum::CHECKSUM_TYPE;
+use crate::payload::checksum::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
 use crate::reply::{self, Reply};
+use crate::write_conditions::modified_at;
 use crate::xml::Writer;
 
 /// `POST /bucket/key?uploads`
@@ -49,6 +50,9 @@ impl Operation for CreateMultipartUpload {
     }
 }
 
+/// When the upload must have been begun.
+const IF_MATCH_INITIATED: HeaderName = HeaderName::from_static("x-amz-if-match-initiated-time");
+
 /// `DELETE /bucket/key?uploadId`
 pub(crate) struct AbortMultipartUpload;
 
@@ -62,7 +66,16 @@ impl Operation for AbortMultipartUpload {
     }
 
     async fn run(self, call: Call) -> Reply {
-        call.catalog().abort_upload(&named(&call).await?).await?;
+        let target = named(&call).await?;
+        if let Some(time) = call.header(IF_MATCH_INITIATED) {
+            let initiated = call.catalog().upload(&target).await?.initiated.secs();
+            if modified_at(time) != Some(Precondition::ModifiedAt(initiated)) {
+                return Err(
+                    S3Error::of(Code::PreconditionFailed).with("Condition", IF_MATCH_INITIATED.as_str())
+                );
+            }
+        }
+        call.catalog().abort_upload(&target).await?;
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }
 }

@@ -101,6 +101,23 @@ impl Algorithm {
         }
     }
 
+    /// By its name, which must be that of one.
+    pub(crate) fn required(name: &str) -> Result<Self, S3Error> {
+        Self::named(name).ok_or_else(|| {
+            S3Error::new(
+                Code::InvalidRequest,
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+                 [CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]",
+            )
+        })
+    }
+
+    /// The one that the headers of a request without a body ask for.
+    pub(crate) fn asked(headers: &HeaderMap) -> Result<Option<Self>, S3Error> {
+        let name = headers.get(&CHECKSUM_ALGORITHM).map(|value| value.to_str().unwrap_or_default());
+        name.map(Self::required).transpose()
+    }
+
     /// By its name, in any case.
     pub(crate) fn named(name: &str) -> Option<Self> {
         ALGORITHMS.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
@@ -235,23 +252,26 @@ pub(crate) fn announced(headers: &HeaderMap) -> Result<Option<Announced>, S3Erro
             found = Some(Announced { algorithm, digest: None, in_trailer: true });
         }
     }
-    if found.is_some() {
-        return Ok(found);
+    let of_sdk = text(SDK_ALGORITHM);
+    if let Some(found) = found {
+        // The client says twice what it computed.
+        if of_sdk.is_some_and(|name| Algorithm::named(name) != Some(found.algorithm)) {
+            let message = format!("Value for {SDK_ALGORITHM} header is invalid.");
+            return Err(S3Error::new(Code::InvalidRequest, message));
+        }
+        return Ok(Some(found));
     }
-    let named = text("x-amz-sdk-checksum-algorithm").or_else(|| text("x-amz-checksum-algorithm"));
+    let named = of_sdk.or_else(|| text(CHECKSUM_ALGORITHM.as_str()));
     named
-        .map(|name| {
-            let algorithm = Algorithm::named(name).ok_or_else(|| {
-                S3Error::new(
-                    Code::InvalidRequest,
-                    "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-                     [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-                )
-            })?;
-            Ok(Announced { algorithm, digest: None, in_trailer: false })
-        })
+        .map(|name| Ok(Announced { algorithm: Algorithm::required(name)?, digest: None, in_trailer: false }))
         .transpose()
 }
+
+/// The header in which SDKs name the algorithm of what they send.
+const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
+
+/// The header that asks for an algorithm.
+pub(crate) const CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
 
 /// A header for what an object's checksum covers.
 pub(crate) const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
@@ -323,5 +343,9 @@ mod tests {
         let two = [("x-amz-checksum-crc32", "DUoRhQ=="), ("x-amz-trailer", "x-amz-checksum-sha1")];
         assert_eq!(read(&two), Err(Code::InvalidRequest));
         assert_eq!(read(&[("x-amz-sdk-checksum-algorithm", "CRC7")]), Err(Code::InvalidRequest));
+        let named =
+            |name| read(&[("x-amz-checksum-crc32", "DUoRhQ=="), ("x-amz-sdk-checksum-algorithm", name)]);
+        assert_eq!(named("crc32"), crc(Some(vec![13, 74, 17, 133]), false));
+        assert_eq!(named("SHA256"), Err(Code::InvalidRequest));
     }
 }

@@ -49,8 +49,10 @@ impl Claim {
     pub(crate) fn refused() -> S3Error {
         S3Error::new(
             Code::InvalidArgument,
-            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, \
-             STREAMING-UNSIGNED-PAYLOAD-TRAILER, or a valid sha256 value.",
+            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+             STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, \
+             STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid \
+             sha256 value.",
         )
     }
 }

@@ -70,6 +70,18 @@ impl Writer {
         self.close(name)
     }
 
+    /// An element that holds a text whose quotes stay as they are: clients look for them.
+    pub(crate) fn prose(&mut self, name: &str, value: &str) -> &mut Self {
+        self.open(name);
+        let mut pieces = value.split('"');
+        escape(&mut self.out, pieces.next().unwrap_or_default());
+        for piece in pieces {
+            self.out.push('"');
+            escape(&mut self.out, piece);
+        }
+        self.close(name)
+    }
+
     /// An element that holds whatever displays itself without need of escaping: numbers, booleans.
     pub(crate) fn value(&mut self, name: &str, value: impl std::fmt::Display) -> &mut Self {
         self.open(name);
@@ -143,6 +155,9 @@ mod tests {
         let expected = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<A><B>&lt;&amp;&gt;&quot;&#39;&#x1;&#xD;&#xA;ü</B>\
                         <C>7</C><ETag>&quot;e&quot;&quot;</ETag></A>";
         assert_eq!(xml.finish("A"), expected);
+        let mut xml = Writer::bare();
+        xml.open("A").prose("B", "\"a\" & b");
+        assert!(xml.finish("A").ends_with("<A><B>\"a\" &amp; b</B></A>"));
     }
 
     proptest! {
