@@ -63,6 +63,10 @@ test-spark: build .venv/spark_3_5/ready .venv/spark_4_0/ready ## Spark on s3a://
 	.venv/spark_3_5/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
 	.venv/spark_4_0/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
 
+.PHONY: test-java
+test-java: build venvs .venv/java_sdk/ready ## The AWS SDK for Java (a part of test-all: it is fetched by Maven)
+	$(PYTEST) tests/clients/java
+
 .PHONY: test-stores
 test-stores: build venvs node_modules/azurite ## Object stores: the conformance suite on emulators, a server over each, trouble
 	scripts/need_versitygw.sh
@@ -90,7 +94,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 	$(PYTHON) tests/torture/torture.py --kills 50 --writers 64
 
 .PHONY: test-all
-test-all: test test-chart test-spark torture ## Everything, the long forms included
+test-all: test test-chart test-spark test-java torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
 	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres -- --ignored
 	LAKEBED_HISTORIES=200 cargo test -q -p lakebed-kv --test dynamo -- --ignored histories
@@ -114,6 +118,11 @@ venvs: $(VENVS) ## The Python environments of the black-box suites
 	.venv/spark_$*/bin/pip install --quiet --disable-pip-version-check -r $<
 	set -e; for jar in $$(cat tests/clients/spark/jars_$*.txt); do \
 		mvn -q -B dependency:copy -Dartifact=$$jar -DoutputDirectory=$(CURDIR)/.venv/spark_$*/jars; done
+	touch $@
+
+.venv/java_sdk/ready: tests/clients/java/pom.xml
+	scripts/need.sh javac=openjdk-17-jdk-headless mvn=maven
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.venv/java_sdk/jars
 	touch $@
 
 .PHONY: lint
