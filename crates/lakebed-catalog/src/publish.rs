@@ -125,17 +125,25 @@ impl Inner {
         }
     }
 
-    /// A barrier: a fresh gate, layers stay. Whoever lands a write afterwards has read the rules after it.
+    /// A barrier: a fresh gate, layers stay. Whoever lands a write afterwards has read the rules after it, and whether the
+    /// branch is closed.
     pub(crate) async fn barrier(
         &self,
         repository: &Repository,
         branch: &BranchId,
+        closing: Option<Incarnation>,
     ) -> Result<(), CatalogError> {
         for _ in 0..MOVE_ATTEMPTS {
             let Some(state) = self.find_branch(repository, branch.as_str()).await? else {
                 return Ok(());
             };
             let mut next = state.as_ref().clone();
+            if closing.is_some() {
+                if state.closing == closing {
+                    return Ok(());
+                }
+                next.closing = closing;
+            }
             next.gate = Incarnation::random(&*self.entropy);
             let mut transaction = Transaction::new()
                 .check(state.key.clone(), Check::Version(state.version))
@@ -160,11 +168,14 @@ impl Inner {
     ) -> Result<(), CatalogError> {
         for _ in 0..MOVE_ATTEMPTS {
             let state = self.branch(repository, branch).await?;
+            // What was staged as deleted would come back.
+            self.check_open(repository, &state).await?;
             if mask.is_some() && state.sealed.len() + 2 > MOST_SEALED {
                 self.fold(repository, &state).await?;
                 continue;
             }
             let mut next = state.as_ref().clone();
+            next.closing = None;
             next.reset_count += 1;
             let dead = match &mask {
                 None => {
@@ -231,12 +242,14 @@ impl Inner {
                     format!("cannot commit to protected branch '{branch}': merge into it instead"),
                 ));
             }
+            self.check_open(repository, &state).await?;
             if state.head != from.head || state.reset_count != from.reset_count {
                 return Ok(Published::Moved);
             }
             let Some(sealed) = state.without_run(run) else { return Ok(Published::Moved) };
             let gone = &state.sealed[..state.sealed.len() - sealed.len()];
             let mut next = state.as_ref().clone();
+            next.closing = None;
             next.head = *head;
             next.sealed = sealed;
             next.sequence += 1;
