@@ -38,7 +38,7 @@ use crate::reply::Reply;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait for the other server without progress.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Of connections nothing is asked over.
 const IDLE: Duration = Duration::from_secs(50);
 

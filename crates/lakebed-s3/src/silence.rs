@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use crate::error::{Code, S3Error};
 
 /// How long nothing may come while it is waited for.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// A body that breaks off when nothing comes of it for a time. While nobody asks for more, no time runs.
 pub(crate) struct Heard {

@@ -115,30 +115,18 @@ impl<'a> Buckets<'a> {
     /// Shows what was asked for. `only_known`: those repositories that the sender may read.
     async fn fill(&mut self, only_known: bool) -> Result<(), S3Error> {
         let catalog = self.call.catalog();
-        let after = match self.asked.after.split_once('/') {
-            // The page before ended among the branches of this one.
-            Some((name, branch)) => {
-                if let Ok(id) = name.parse::<RepositoryId>() {
-                    match catalog.repository(&id).await {
-                        Ok(repository) => self.branches(&repository, branch).await?,
-                        Err(error) if error.kind() == ErrorKind::RepositoryNotFound => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                name
+        let asked = self.asked.after.as_str();
+        let (after, branch) = asked.split_once('/').unwrap_or((asked, ""));
+        // The page before ended among this repository's branches, or right before them.
+        if self.of_branches
+            && let Ok(id) = after.parse::<RepositoryId>()
+        {
+            match catalog.repository(&id).await {
+                Ok(repository) => self.branches(&repository, branch).await?,
+                Err(error) if error.kind() == ErrorKind::RepositoryNotFound => {}
+                Err(error) => return Err(error.into()),
             }
-            None => {
-                let after = self.asked.after.as_str();
-                // And here it ended before them.
-                if self.of_branches
-                    && let Ok(id) = after.parse::<RepositoryId>()
-                    && let Ok(repository) = catalog.repository(&id).await
-                {
-                    self.branches(&repository, "").await?;
-                }
-                after
-            }
-        };
+        }
         // The names of branches come first in a bucket's name.
         let prefix = if self.of_branches { String::new() } else { self.asked.prefix.clone() };
         let mut page = PageRequest { prefix, after: after.to_owned(), amount: 1000 };
