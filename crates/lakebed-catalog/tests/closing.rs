@@ -313,10 +313,11 @@ async fn history(seed: u64) -> bool {
     true
 }
 
+const SEEDS: u64 = 400;
+
 #[test]
 fn nothing_acknowledged_goes_under_any_schedule() {
     let mut gone = 0;
-    const SEEDS: u64 = 400;
     for seed in 0..SEEDS {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         gone += u64::from(runtime.block_on(history(seed)));
