@@ -70,6 +70,10 @@ test-suites: build .venv/main/ready ## Public S3 suites against the built server
 	$(PYTHON) tests/suites/run.py minio-go
 	$(PYTHON) tests/suites/run.py s3s-e2e
 
+.PHONY: test-java
+test-java: build venvs .venv/java_sdk/ready ## The AWS SDK for Java (a part of test-all: it is fetched by Maven)
+	$(PYTEST) tests/clients/java
+
 .PHONY: test-stores
 test-stores: build venvs node_modules/azurite ## Object stores: the conformance suite on emulators, a server over each, trouble
 	scripts/need_versitygw.sh
@@ -104,7 +108,7 @@ torture: build venvs ## 64 writers through both doors while the server is killed
 	$(PYTHON) tests/torture/torture.py --kills 50 --writers 64
 
 .PHONY: test-all
-test-all: test test-chart test-spark test-suites torture ## Everything, the long forms included
+test-all: test test-chart test-spark test-java test-suites torture ## Everything, the long forms included
 	LAKEBED_HISTORIES=10000 cargo test --release -p lakebed-catalog --test simulation --test linearizable --test tasks_simulation -- --include-ignored
 	LAKEBED_HISTORIES=2000 cargo test -q -p lakebed-kv --test postgres -- --ignored
 	LAKEBED_HISTORIES=200 cargo test -q -p lakebed-kv --test dynamo -- --ignored histories
@@ -128,6 +132,11 @@ venvs: $(VENVS) ## The Python environments of the black-box suites
 	.venv/spark_$*/bin/pip install --quiet --disable-pip-version-check -r $<
 	set -e; for jar in $$(cat tests/clients/spark/jars_$*.txt); do \
 		mvn -q -B dependency:copy -Dartifact=$$jar -DoutputDirectory=$(CURDIR)/.venv/spark_$*/jars; done
+	touch $@
+
+.venv/java_sdk/ready: tests/clients/java/pom.xml
+	scripts/need.sh javac=openjdk-17-jdk-headless mvn=maven
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.venv/java_sdk/jars
 	touch $@
 
 .PHONY: lint

@@ -1,14 +1,19 @@
 """Transfers take constant memory, however many and however large they are: 64 at once, in parts, in every framing of bodies.
 
-The full form (`LAKEBED_BOUNDED=full`, a part of `make test-all`) moves 64 objects of 1 GiB, or as much as half of the free
-disk holds; the short form 64 of 16 MiB.
+The full form (`LAKEBED_BOUNDED=full`, a part of `make test-all`) moves 64 objects of 1 GiB. Its bodies are zeros, and holes
+are punched into the files that the server has written: that leaves their content as it is and the disk free. The short form
+moves 64 random objects of 16 MiB.
 """
 import base64
 import concurrent.futures
+import contextlib
 import http.client
+import itertools
 import os
+import pathlib
 import random
-import shutil
+import subprocess
+import sys
 import threading
 import xml.etree.ElementTree as ET
 import zlib
@@ -27,12 +32,22 @@ TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 FRAMINGS = ["unsigned", "hashed", "one chunk and a trailer", "signed chunks"]
 
 
-def sizes(directory):
-    """How large a part is and how many an object has."""
+# How large a part is and how many an object has.
+PART, PARTS = (16 << 20, 64) if FULL else (8 << 20, 2)
+
+
+@contextlib.contextmanager
+def holes(directory):
+    """The disk under what the server writes there is given back at once: it is zeros."""
     if not FULL:
-        return 8 << 20, 2
-    room = shutil.disk_usage(directory).free // 2
-    return 16 << 20, min(64, max(4, room // AT_ONCE // (16 << 20)))
+        yield
+        return
+    puncher = subprocess.Popen([sys.executable, pathlib.Path(__file__).parent / "holes.py", directory], stdin=subprocess.PIPE)
+    try:
+        yield
+        assert puncher.poll() is None, "the disk was not given back"
+    finally:
+        puncher.communicate()
 
 
 def put_part(door, at, framing, body, query):
@@ -96,8 +111,13 @@ def server(tmp_path):
 
 
 def test_64_transfers_at_once(server, repo, tmp_path):
-    size, count = sizes(tmp_path)
-    parts = [memoryview(random.Random(n).randbytes(size)) for n in range(len(FRAMINGS))]
+    with holes(tmp_path / "lake" / "data"):
+        transfers(server, repo)
+
+
+def transfers(server, repo):
+    size, count = PART, PARTS
+    parts = [memoryview(bytes(size) if FULL else random.Random(n).randbytes(size)) for n in range(len(FRAMINGS))]
 
     def all_at_once(work):
         begun = threading.Barrier(AT_ONCE)
@@ -126,3 +146,29 @@ def test_64_transfers_at_once(server, repo, tmp_path):
 
     all_at_once(both)
     remembers("both")
+
+
+def test_one_chunk_of_any_size(server, repo):
+    """Some clients send the whole body as one chunk, whatever its size."""
+    door, size, piece = Door(server.port, timeout=900), (1 << 30) if FULL else (128 << 20), random.Random(7).randbytes(1 << 20)
+    assert door.s3("PUT", f"{repo}/main/small", piece)[0] == 200
+    before, crc = server.memory(), 0
+    for _ in range(size // len(piece)):
+        crc = zlib.crc32(piece, crc)
+    trailer = f"\r\n0\r\nx-amz-checksum-crc32:{base64.b64encode(crc.to_bytes(4, 'big')).decode()}\r\n\r\n".encode()
+    head = b"%x\r\n" % size
+    more = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": str(size), "x-amz-trailer": "x-amz-checksum-crc32"}
+    signed = door.signer.headers("PUT", door.host, f"/{repo}/main/large", None, TRAILER, more)
+
+    def body():
+        yield head
+        yield from itertools.repeat(piece, size // len(piece))
+        yield trailer
+
+    status, content, _ = door.send("PUT", f"/{repo}/main/large", body(), signed | {"content-length": str(len(head) + size + len(trailer))})
+    assert status == 200, content
+    grown = server.memory() - before
+    assert grown < 64 << 20, f"{grown >> 20} MiB for one chunk of {size >> 20} MiB"
+    head = door.s3("HEAD", f"{repo}/main/large", headers={"x-amz-checksum-mode": "ENABLED"})[2]
+    assert (head["Content-Length"], head["x-amz-checksum-crc32"]) == (str(size), base64.b64encode(crc.to_bytes(4, "big")).decode())
+    door.close()

@@ -22,6 +22,8 @@ pub(crate) struct BranchState {
     pub(crate) reset_count: u64,
     pub(crate) sequence: u64,
     pub(crate) hidden: bool,
+    /// Shows nothing new while its repository is being closed by this.
+    pub(crate) closing: Option<Incarnation>,
 }
 
 /// A layer that takes no more writes.
@@ -120,6 +122,7 @@ impl BranchState {
             reset_count: row.reset_count,
             sequence: row.sequence,
             hidden: row.hidden,
+            closing: wire::optional_id16(&row.closing, "branch")?,
         })
     }
 
@@ -134,6 +137,7 @@ impl BranchState {
             reset_count: self.reset_count,
             sequence: self.sequence,
             hidden: self.hidden,
+            closing: self.closing.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
         };
         wire::encode(&wire::RefRow { branch: Some(branch), ..wire::RefRow::default() })
     }
@@ -233,6 +237,7 @@ mod tests {
             reset_count: 0,
             sequence: 0,
             hidden: false,
+            closing: None,
         }
     }
 
@@ -296,8 +301,10 @@ mod tests {
             },
         ]);
         all.hidden = true;
+        all.closing = Some(all.incarnation);
         let row: wire::RefRow = wire::decode(&all.encode(), "ref").unwrap();
         let back = BranchState::from_row(&row.branch.unwrap(), Bytes::new(), Version(1)).unwrap();
         assert_eq!((back.sealed, back.hidden, back.head), (all.sealed, true, all.head));
+        assert_eq!(back.closing, all.closing);
     }
 }

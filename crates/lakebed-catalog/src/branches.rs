@@ -35,6 +35,7 @@ impl Catalog {
                 let row: wire::ReflogRow = wire::decode(&row.value, "reflog")?;
                 return wire::commit_id(&row.new_head);
             }
+            inner.check_not_closing(&repository, &pin).await?;
             let source =
                 inner.resolve(&repository, &new.source).await.map_err(|error| match error.kind() {
                     ErrorKind::RefNotFound => CatalogError::refused(

@@ -18,6 +18,7 @@ mod bucket;
 mod catalog;
 mod changed_paths;
 mod client_uploads;
+mod closing;
 mod collection;
 mod collection_staged;
 mod commit_log;
@@ -79,7 +80,8 @@ pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use figures::{CacheFigures, Observer};
 pub use records::{
-    Branch, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload, UploadPart,
+    Branch, Closing, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload,
+    UploadPart,
 };
 pub use requests::{
     BranchCreation, CommitRequest, CompletedPart, Completion, ConflictResolution, CopyRequest, DiffEntry,

@@ -129,17 +129,25 @@ impl Inner {
         }
     }
 
-    /// A barrier: a fresh gate, layers stay. Whoever lands a write afterwards has read the rules after it.
+    /// A barrier: a fresh gate, layers stay. Whoever lands a write afterwards has read the rules after it, and whether the
+    /// branch is closed.
     pub(crate) async fn barrier(
         &self,
         repository: &Repository,
         branch: &BranchId,
+        closing: Option<Incarnation>,
     ) -> Result<(), CatalogError> {
         for _ in 0..MOVE_ATTEMPTS {
             let Some(state) = self.find_branch(repository, branch.as_str()).await? else {
                 return Ok(());
             };
             let mut next = state.as_ref().clone();
+            if closing.is_some() {
+                if state.closing == closing {
+                    return Ok(());
+                }
+                next.closing = closing;
+            }
             next.gate = Incarnation::random(&*self.entropy);
             let mut transaction = Transaction::new()
                 .check(state.key.clone(), Check::Version(state.version))
@@ -164,11 +172,14 @@ impl Inner {
     ) -> Result<(), CatalogError> {
         for _ in 0..MOVE_ATTEMPTS {
             let state = self.branch(repository, branch).await?;
+            // What was staged as deleted would come back.
+            self.check_open(repository, &state).await?;
             if mask.is_some() && state.sealed.len() + 2 > MOST_SEALED {
                 self.fold(repository, &state).await?;
                 continue;
             }
             let mut next = state.as_ref().clone();
+            next.closing = None;
             next.reset_count += 1;
             let dead = match &mask {
                 None => {
@@ -246,6 +257,7 @@ impl Inner {
                     format!("cannot commit to protected branch '{branch}': merge into it instead"),
                 ));
             }
+            self.check_open(repository, state).await?;
             let sealed = (state.head == from.head && state.reset_count == from.reset_count)
                 .then(|| state.without_run(run))
                 .flatten();
@@ -255,6 +267,7 @@ impl Inner {
             };
             let gone = &state.sealed[..state.sealed.len() - sealed.len()];
             let mut next = state.as_ref().clone();
+            next.closing = None;
             next.head = *head;
             next.sealed = sealed;
             next.sequence += 1;

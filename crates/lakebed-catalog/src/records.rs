@@ -32,6 +32,17 @@ pub struct Repository {
     pub bare: bool,
     /// Free key/value metadata.
     pub metadata: BTreeMap<String, String>,
+    /// Whoever is about to delete it if it is empty.
+    pub closing: Option<Closing>,
+}
+
+/// A repository is being looked at to be deleted if it is empty: what a branch shows does not change meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// Also in the record of each branch that is closed. Never used again.
+    pub id: Incarnation,
+    /// When it began.
+    pub since: Timestamp,
 }
 
 /// A branch as seen from outside.

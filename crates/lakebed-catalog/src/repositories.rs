@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lakebed_blocks::StoreId;
 use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, Incarnation, RepositoryId};
-use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
+use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Version};
 
 use crate::branch_state::{BranchLife, BranchState};
 use crate::catalog::Inner;
@@ -46,6 +46,7 @@ impl Catalog {
             read_only: new.read_only,
             bare: new.bare,
             metadata: BTreeMap::new(),
+            closing: None,
         };
         let root = (!new.bare).then(|| inner.root_commit());
         if let Some(root) = root.as_ref().filter(|_| owns) {
@@ -186,15 +187,7 @@ impl Catalog {
                 found => found?,
             };
             Inner::check_writable(&repository, force)?;
-            let key = keys::repository(id);
-            let transaction = Transaction::new().check(key.clone(), Check::Version(version)).delete(key);
-            let mut transaction = repository.lives().fold(transaction, |transaction, life| {
-                transaction.put(keys::dead_repository(&life), repository.storage_namespace.encode())
-            });
-            // Nothing of a restore lands after its gate is gone.
-            if let Some(restoring) = repository.restoring {
-                transaction = transaction.delete(keys::gate(&restoring, 0));
-            }
+            let mut transaction = repository.deletion(version);
             if data {
                 transaction = inner.give_up(transaction, &repository).await?;
             }
@@ -264,6 +257,20 @@ impl Repository {
         let birth = (self.birth != self.incarnation).then_some(self.birth);
         std::iter::once(self.incarnation).chain(birth).chain(self.restoring)
     }
+
+    /// The transaction that deletes it, if its record still has this version.
+    pub(crate) fn deletion(&self, version: Version) -> Transaction {
+        let key = keys::repository(&self.id);
+        let transaction = Transaction::new().check(key.clone(), Check::Version(version)).delete(key);
+        let transaction = self.lives().fold(transaction, |transaction, life| {
+            transaction.put(keys::dead_repository(&life), self.storage_namespace.encode())
+        });
+        match self.restoring {
+            // Nothing of a restore lands after its gate is gone.
+            Some(restoring) => transaction.delete(keys::gate(&restoring, 0)),
+            None => transaction,
+        }
+    }
 }
 
 fn taken(id: &RepositoryId) -> CatalogError {
@@ -301,6 +308,7 @@ impl Inner {
             reset_count: 0,
             sequence: 0,
             hidden,
+            closing: None,
         };
         let mut transaction = transaction
             .check(key.clone(), Check::Absent)

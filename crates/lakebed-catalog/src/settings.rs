@@ -81,7 +81,7 @@ impl Catalog {
             let branches = self.list_branches(id, &page, true).await?;
             for branch in &branches.items {
                 if matches_any(&value, &branch.id)? {
-                    inner.barrier(&repository, &branch.id).await?;
+                    inner.barrier(&repository, &branch.id, None).await?;
                 }
             }
             if !branches.has_more {

@@ -53,6 +53,7 @@ impl Inner {
         let (repository, _) = self.repository(repository).await?;
         let state = self.branch(&repository, branch).await?;
         Self::check_writable(&repository, force)?;
+        self.check_open(&repository, &state).await?;
         if self.is_protected(&repository, branch).await? {
             return Err(CatalogError::refused(
                 ErrorKind::Protected,

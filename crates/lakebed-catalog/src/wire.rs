@@ -7,7 +7,7 @@ use lakebed_blocks::Namespace;
 use lakebed_core::{CommitId, Incarnation, LayerId, NodeId, RepositoryId, Timestamp};
 use prost::Message;
 
-use crate::{CatalogError, Commit, EntryDraft, Repository};
+use crate::{CatalogError, Closing, Commit, EntryDraft, Repository};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RepositoryRow {
@@ -34,6 +34,11 @@ pub(crate) struct RepositoryRow {
     /// The store of the namespace; empty: the one for repositories that name none.
     #[prost(string, tag = "10")]
     pub(crate) storage_id: String,
+    /// It is being closed to be deleted if it is empty; empty: it is not.
+    #[prost(bytes = "vec", tag = "11")]
+    pub(crate) closing: Vec<u8>,
+    #[prost(int64, tag = "12")]
+    pub(crate) closing_since_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -67,6 +72,9 @@ pub(crate) struct BranchRow {
     pub(crate) sequence: u64,
     #[prost(bool, tag = "8")]
     pub(crate) hidden: bool,
+    /// Shows nothing new while its repository is being closed by this; empty: it was not closed.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(crate) closing: Vec<u8>,
 }
 
 /// A place in the line of those who wait to move a branch's head.
@@ -468,6 +476,11 @@ pub(crate) fn id16(bytes: &[u8], what: &'static str) -> Result<Incarnation, Cata
     Incarnation::from_slice(bytes).ok_or(CatalogError::Damaged { what })
 }
 
+/// [`id16`] of a field that may be empty.
+pub(crate) fn optional_id16(bytes: &[u8], what: &'static str) -> Result<Option<Incarnation>, CatalogError> {
+    if bytes.is_empty() { Ok(None) } else { id16(bytes, what).map(Some) }
+}
+
 pub(crate) fn layer_id(bytes: &[u8]) -> Result<LayerId, CatalogError> {
     LayerId::from_slice(bytes).ok_or(CatalogError::Damaged { what: "layer id" })
 }
@@ -495,17 +508,15 @@ impl RepositoryRow {
             id: id.clone(),
             incarnation,
             birth: if self.birth.is_empty() { incarnation } else { id16(&self.birth, "repository")? },
-            restoring: if self.restoring.is_empty() {
-                None
-            } else {
-                Some(id16(&self.restoring, "repository")?)
-            },
+            restoring: optional_id16(&self.restoring, "repository")?,
             storage_namespace: self.namespace()?,
             default_branch: self.default_branch.clone(),
             created: Timestamp::from_millis(self.created_ms),
             read_only: self.read_only,
             bare: self.bare,
             metadata: self.metadata.clone(),
+            closing: optional_id16(&self.closing, "repository")?
+                .map(|id| Closing { id, since: Timestamp::from_millis(self.closing_since_ms) }),
         })
     }
 }
@@ -523,6 +534,8 @@ impl From<&Repository> for RepositoryRow {
             read_only: repository.read_only,
             bare: repository.bare,
             metadata: repository.metadata.clone(),
+            closing: repository.closing.map(|closing| closing.id.as_bytes().to_vec()).unwrap_or_default(),
+            closing_since_ms: repository.closing.map(|closing| closing.since.millis()).unwrap_or_default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Settings of the door (`s3-gateway` §2.1).
 
+use crate::FallbackUrl;
 use crate::cors::CorsConfig;
 
 /// How the gateway behaves. Keys are `gateways.s3.*`.
@@ -24,6 +25,12 @@ pub struct S3Config {
     pub flat_mode: bool,
     /// `branch_buckets`: a bucket named `<ref>.<repository>` is that ref, its keys are paths.
     pub branch_buckets: bool,
+    /// `list_branch_buckets`: ListBuckets shows them, too.
+    pub list_branch_buckets: bool,
+    /// `list_refs`: what the first level of a bucket shows.
+    pub list_refs: ListedRefs,
+    /// `strict_owner`: refuse requests that say they expect a bucket of somebody other than their sender.
+    pub strict_owner: bool,
     /// `create_repository.*`: what CreateBucket makes; `None`: it makes nothing.
     pub create_repository: Option<RepositoryTemplate>,
     /// `allow_delete_repository`: DeleteBucket deletes a repository whose branches have no objects.
@@ -32,8 +39,21 @@ pub struct S3Config {
     pub commit_header: bool,
     /// `cors.*`: which pages of other origins may read answers; `None`: none may.
     pub cors: Option<CorsConfig>,
+    /// `fallback_url`: another S3 server, which is handed what is asked of buckets that are no repositories; `None`: there
+    /// is none.
+    pub fallback: Option<FallbackUrl>,
     /// `redirect.*`: which clients are sent to the object store for an object's bytes; by default none.
     pub redirect: RedirectConfig,
+}
+
+/// Refs that the first level of a bucket shows. Others can be named all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListedRefs {
+    /// `branches`
+    #[default]
+    Branches,
+    /// `branches+tags`
+    BranchesAndTags,
 }
 
 /// What a repository made by CreateBucket is like.
@@ -71,10 +91,14 @@ impl Default for S3Config {
             max_put_bytes: 5 << 30,
             flat_mode: false,
             branch_buckets: true,
+            list_branch_buckets: false,
+            list_refs: ListedRefs::default(),
+            strict_owner: false,
             create_repository: None,
             allow_delete_repository: false,
             commit_header: false,
             cors: None,
+            fallback: None,
             redirect: RedirectConfig::default(),
         }
     }

@@ -88,9 +88,32 @@ fn subresource(call: &Call) -> Option<&str> {
     call.query.pairs().map(|(name, _)| name).find(|name| SUBRESOURCES.contains(name))
 }
 
+/// Headers that say whose a bucket is expected to be: of the request, of a copy's source.
+const EXPECTED_OWNERS: [&str; 2] = ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"];
+
+/// Whoever asks owns what they see. Accounts that clients name otherwise are the object store's, and refused only if told
+/// to (`strict_owner`).
+fn check_owner(call: &Call) -> Result<(), S3Error> {
+    let another = |name: &&str| {
+        let expected = call.headers().get(*name);
+        expected.is_some_and(|owner| !owner.is_empty() && owner != call.principal.user_id.as_str())
+    };
+    if call.s3.config().strict_owner && EXPECTED_OWNERS.iter().any(another) {
+        return Err(S3Error::of(Code::AccessDenied));
+    }
+    Ok(())
+}
+
 /// Runs the operation a request means.
 pub(crate) async fn dispatch(call: Call) -> Reply {
+    check_owner(&call)?;
     let sub = subresource(&call).map(str::to_owned);
+    let s3 = call.s3.clone();
+    if let Some(fallback) = s3.fallback()
+        && fallback.takes(&call).await?
+    {
+        return Box::pin(fallback.hand_on(call, sub.as_deref())).await;
+    }
     match &call.place {
         Place::Service => service(call, sub.as_deref()).await,
         Place::Bucket(_) => bucket(call, sub.as_deref()).await,

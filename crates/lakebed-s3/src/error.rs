@@ -89,6 +89,7 @@ codes! {
     PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold.",
     ReplicationConfigurationNotFoundError 404 "The replication configuration was not found.",
     RequestHeaderSectionTooLarge 400 "Your request header and query-string parameters exceed the maximum allowed size.",
+    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.",
     RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.",
     ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found.",
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.",

@@ -19,6 +19,7 @@ mod copy_source;
 mod cors;
 mod dispatch;
 mod error;
+mod fallback;
 mod form;
 #[cfg(test)]
 mod hostile;
@@ -33,11 +34,13 @@ mod query;
 mod range;
 mod reply;
 mod service;
+mod silence;
 mod stored;
 mod tags;
 mod write_conditions;
 mod xml;
 
-pub use config::{RedirectConfig, RepositoryTemplate, S3Config};
+pub use config::{ListedRefs, RedirectConfig, RepositoryTemplate, S3Config};
 pub use cors::CorsConfig;
+pub use fallback::FallbackUrl;
 pub use service::S3;

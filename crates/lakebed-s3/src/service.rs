@@ -17,9 +17,11 @@ use sha2::{Digest, Sha256};
 use crate::auth::{self, KeyCache};
 use crate::call::Call;
 use crate::error::{Code, S3Error, Scene};
+use crate::fallback::Fallback;
 use crate::place::{self, Place};
 use crate::query::Query;
 use crate::reply::{self, Reply};
+use crate::silence::Heard;
 use crate::{S3Config, cors, dispatch, ops};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -35,12 +37,28 @@ struct Inner {
     config: S3Config,
     entropy: Arc<dyn Entropy>,
     keys: KeyCache,
+    fallback: Option<Fallback>,
 }
 
 impl S3 {
     /// A door to this catalog. `entropy` makes request ids.
-    pub fn new(catalog: Catalog, auth: Auth, config: S3Config, entropy: Arc<dyn Entropy>) -> Self {
-        Self(Arc::new(Inner { catalog, auth, config, entropy, keys: KeyCache::default() }))
+    ///
+    /// # Errors
+    ///
+    /// There are no roots of trust for the server that requests may be handed on to.
+    pub fn new(
+        catalog: Catalog,
+        auth: Auth,
+        config: S3Config,
+        entropy: Arc<dyn Entropy>,
+    ) -> std::io::Result<Self> {
+        let fallback = config.fallback.clone().map(Fallback::new).transpose()?;
+        Ok(Self(Arc::new(Inner { catalog, auth, config, entropy, keys: KeyCache::default(), fallback })))
+    }
+
+    /// The server that requests about other buckets are handed on to.
+    pub(crate) fn fallback(&self) -> Option<&Fallback> {
+        self.0.fallback.as_ref()
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -90,7 +108,7 @@ impl S3 {
             Err(_) => (None, None),
         };
         let answered = match place {
-            Ok(place) => self.answer(parts, place, InBody::new(body), &request_id).await,
+            Ok(place) => self.answer(parts, place, Heard::of(InBody::new(body)), &request_id).await,
             Err(error) => Err(error),
         };
         let mut response = answered.unwrap_or_else(|error| {

@@ -170,7 +170,7 @@ impl Lake {
         let rest = self.shown(settings)?;
         let entropy = Arc::new(SystemEntropy);
         let doors = Doors {
-            s3: S3::new(self.catalog.clone(), self.auth.clone(), settings.gateway.clone(), entropy.clone()),
+            s3: S3::new(self.catalog.clone(), self.auth.clone(), settings.gateway.clone(), entropy.clone())?,
             rest: Rest::new(self.catalog.clone(), self.auth.clone(), rest, entropy),
             auth: self.auth.clone(),
             catalog: self.catalog.clone(),

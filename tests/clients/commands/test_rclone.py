@@ -8,12 +8,12 @@ from conftest import Failed, installed, run
 from lakebed_server import KEY, SECRET
 
 
-@pytest.fixture(params=["v4", "v2"])
+@pytest.fixture(params=["v4", "v2", "v4, making the bucket first"])
 def rclone(request, server, tmp_path):
     environment = {
         "RCLONE_CONFIG_LAKE_TYPE": "s3", "RCLONE_CONFIG_LAKE_PROVIDER": "Other", "RCLONE_CONFIG_LAKE_ENDPOINT": server.endpoint,
         "RCLONE_CONFIG_LAKE_ACCESS_KEY_ID": KEY, "RCLONE_CONFIG_LAKE_SECRET_ACCESS_KEY": SECRET,
-        "RCLONE_CONFIG_LAKE_NO_CHECK_BUCKET": "true", "RCLONE_CONFIG": str(tmp_path / "none.conf"),
+        "RCLONE_CONFIG_LAKE_NO_CHECK_BUCKET": str("making" not in request.param).lower(), "RCLONE_CONFIG": str(tmp_path / "none.conf"),
         "RCLONE_CONFIG_LAKE_V2_AUTH": str(request.param == "v2").lower(),
         "RCLONE_S3_UPLOAD_CUTOFF": "5M", "RCLONE_S3_CHUNK_SIZE": "5M",
     }  # fmt: skip

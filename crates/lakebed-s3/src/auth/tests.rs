@@ -37,7 +37,7 @@ async fn door_at(secs: i64) -> S3 {
         node_cache_bytes: 1 << 20,
         signing_key: b"k".to_vec(),
     });
-    S3::new(catalog, auth, S3Config::default(), entropy)
+    S3::new(catalog, auth, S3Config::default(), entropy).unwrap()
 }
 
 async fn door() -> S3 {

@@ -1,5 +1,7 @@
 //! Signature version 2, in the `Authorization` header and in the query (`s3-gateway` §3.4).
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -180,7 +182,7 @@ fn string_to_sign(parts: &Parts, query: &Query, date: &str, bucket: Option<&str>
         out.push_str(line);
         out.push('\n');
     }
-    amz_headers(&parts.headers, &mut out);
+    amz_headers(&parts.headers, query, &mut out);
     if let Some(bucket) = bucket {
         out.push('/');
         out.push_str(bucket);
@@ -199,19 +201,34 @@ fn string_to_sign(parts: &Parts, query: &Query, date: &str, bucket: Option<&str>
     out
 }
 
-fn amz_headers(headers: &HeaderMap, out: &mut String) {
-    let mut names: Vec<&str> =
-        headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-amz-")).collect();
-    names.sort_unstable();
-    for name in names {
-        out.push_str(name);
-        out.push(':');
-        for (index, value) in headers.get_all(name).iter().enumerate() {
-            if index > 0 {
-                out.push(',');
+/// The `x-amz-` headers. A URL carries in its query those that the client does not send when it is used: a session token.
+fn amz_headers(headers: &HeaderMap, query: &Query, out: &mut String) {
+    let mut all: Vec<(&str, Cow<'_, str>)> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .filter(|(name, _)| name.starts_with("x-amz-"))
+        .collect();
+    if query.has("Signature") {
+        let in_query = query.pairs().filter(|(name, _)| name.starts_with("x-amz-"));
+        all.extend(in_query.map(|(name, value)| (name, value.into())));
+    }
+    // Stable: values of one name stay in order.
+    all.sort_by_key(|(name, _)| *name);
+    let mut last = None;
+    for (name, value) in &all {
+        if last == Some(name) {
+            out.push(',');
+        } else {
+            if last.is_some() {
+                out.push('\n');
             }
-            out.push_str(String::from_utf8_lossy(value.as_bytes()).trim());
+            out.push_str(name);
+            out.push(':');
         }
+        out.push_str(value.trim());
+        last = Some(name);
+    }
+    if last.is_some() {
         out.push('\n');
     }
 }
@@ -248,6 +265,25 @@ mod tests {
             "iqRzw+ileNPu1fhspnRs8nOjjIA="
         );
         assert_eq!(signature("GET", "/photos/puppy.jpg", &[], "1175139620"), "1No4mq5ETf02z8aet9voy6gui6E=");
+    }
+
+    #[test]
+    fn headers_in_a_signed_query_are_signed() {
+        let amz = |uri: &str, headers: &[(&str, &str)]| {
+            let mut request = http::Request::builder().uri(uri);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let parts = request.body(()).unwrap().into_parts().0;
+            let mut out = String::new();
+            amz_headers(&parts.headers, &Query::parse(parts.uri.query()).unwrap(), &mut out);
+            out
+        };
+        let sent = [("x-amz-meta-b", " 2 "), ("x-amz-acl", "private"), ("x-amz-meta-b", "3")];
+        assert_eq!(amz("/", &sent), "x-amz-acl:private\nx-amz-meta-b:2,3\n");
+        let url = "/?AWSAccessKeyId=k&x-amz-security-token=t%2F1&Expires=1&Signature=s";
+        assert_eq!(amz(url, &[]), "x-amz-security-token:t/1\n");
+        assert_eq!(amz("/?x-amz-security-token=t", &[]), "", "it is in a query that is not what signs");
     }
 
     #[test]

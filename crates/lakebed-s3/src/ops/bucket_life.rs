@@ -3,8 +3,8 @@
 
 use http::{HeaderValue, StatusCode, header};
 use lakebed_auth::Permission;
-use lakebed_catalog::{CatalogError, ErrorKind, ListRequest, NewRepository, PageRequest};
-use lakebed_core::{RefExpr, RepositoryId};
+use lakebed_catalog::{CatalogError, ErrorKind, NewRepository};
+use lakebed_core::RepositoryId;
 
 use super::acl;
 use crate::RepositoryTemplate;
@@ -17,9 +17,6 @@ use crate::xml::Element;
 
 /// The longest document read.
 const LONGEST_DOCUMENT: usize = 64 << 10;
-
-/// Branches looked at together.
-const BRANCHES: usize = 1000;
 
 /// Names that S3 keeps for itself.
 const RESERVED_PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
@@ -153,35 +150,10 @@ impl Operation for DeleteBucket {
             ));
         }
         let id = call.repository()?;
-        if has_objects(&call, &id).await? {
+        if !call.catalog().delete_repository_if_empty(&id).await? {
             return Err(S3Error::of(Code::BucketNotEmpty));
         }
-        call.catalog().delete_repository(&id, false).await?;
         Ok(reply::empty(StatusCode::NO_CONTENT))
-    }
-}
-
-/// Whether any branch, hidden ones included, shows an object.
-async fn has_objects(call: &Call, id: &RepositoryId) -> Result<bool, S3Error> {
-    let mut page = PageRequest { prefix: String::new(), after: String::new(), amount: BRANCHES };
-    let first =
-        ListRequest { prefix: String::new(), after: String::new(), delimiter: String::new(), amount: 1 };
-    loop {
-        let found = call.catalog().list_branches(id, &page, true).await?;
-        for branch in &found.items {
-            let Ok(expr) = branch.id.as_str().parse::<RefExpr>() else { continue };
-            match call.catalog().list_objects(id, &expr, &first).await {
-                Ok(objects) if !objects.items.is_empty() => return Ok(true),
-                Ok(_) => {}
-                // Deleted since it was listed.
-                Err(error) if error.kind() == ErrorKind::BranchNotFound => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if !found.has_more {
-            return Ok(false);
-        }
-        page.after = found.next_offset;
     }
 }
 

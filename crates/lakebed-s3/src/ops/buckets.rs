@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use lakebed_auth::{AuthError, Permission};
-use lakebed_catalog::PageRequest;
+use lakebed_catalog::{ErrorKind, PageRequest, Repository};
+use lakebed_core::RepositoryId;
 
 use super::listing::write_owner;
 use crate::auth::date_time;
@@ -68,57 +69,146 @@ impl Operation for ListBuckets {
             Err(denied @ AuthError::Denied { .. }) => Some(denied),
             Err(error) => return Err(error.into()),
         };
+        let mut buckets = Buckets::new(&call, &self);
+        if !self.elsewhere {
+            buckets.fill(refusal.is_some()).await?;
+        }
+        if let Some(refusal) = refusal
+            && buckets.shown == 0
+        {
+            return Err(refusal.into());
+        }
+        let Buckets { mut xml, last, more, .. } = buckets;
+        xml.close("Buckets");
+        if more {
+            xml.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(last));
+        }
+        if !self.prefix.is_empty() {
+            xml.text("Prefix", &self.prefix);
+        }
+        Ok(reply::xml(StatusCode::OK, xml.finish("ListAllMyBucketsResult")))
+    }
+}
+
+/// The buckets of an answer: repositories by name, each followed by those of its branches if they are listed.
+struct Buckets<'a> {
+    call: &'a Call,
+    asked: &'a ListBuckets,
+    of_branches: bool,
+    xml: Writer,
+    shown: usize,
+    /// The last one shown: `<repository>`, or `<repository>/<branch>`.
+    last: String,
+    more: bool,
+}
+
+impl<'a> Buckets<'a> {
+    fn new(call: &'a Call, asked: &'a ListBuckets) -> Self {
+        let config = call.s3.config();
         let mut xml = Writer::result("ListAllMyBucketsResult");
-        write_owner(&mut xml, &call, "Owner");
+        write_owner(&mut xml, call, "Owner");
         xml.open("Buckets");
-        let (mut shown, mut last, mut more) = (0usize, None, false);
-        let mut page = PageRequest { prefix: self.prefix.clone(), after: self.after, amount: 1000 };
-        'pages: loop {
-            if self.elsewhere {
-                break;
+        let of_branches = config.list_branch_buckets && config.branch_buckets && !config.flat_mode;
+        Self { call, asked, of_branches, xml, shown: 0, last: String::new(), more: false }
+    }
+
+    /// Shows what was asked for. `only_known`: those repositories that the sender may read.
+    async fn fill(&mut self, only_known: bool) -> Result<(), S3Error> {
+        let catalog = self.call.catalog();
+        let asked = self.asked.after.as_str();
+        let (after, branch) = asked.split_once('/').unwrap_or((asked, ""));
+        // The page before ended among this repository's branches, or right before them.
+        if self.of_branches
+            && let Ok(id) = after.parse::<RepositoryId>()
+        {
+            match catalog.repository(&id).await {
+                Ok(repository) => self.branches(&repository, branch).await?,
+                Err(error) if error.kind() == ErrorKind::RepositoryNotFound => {}
+                Err(error) => return Err(error.into()),
             }
-            let found = call.catalog().list_repositories(&page, "").await?;
+        }
+        // The names of branches come first in a bucket's name.
+        let prefix = if self.of_branches { String::new() } else { self.asked.prefix.clone() };
+        let mut page = PageRequest { prefix, after: after.to_owned(), amount: 1000 };
+        while !self.more {
+            let found = catalog.list_repositories(&page, "").await?;
             for repository in found.items {
                 let name = repository.id.as_str();
-                if refusal.is_some() {
-                    match auth.authorize(principal, &Permission::repository("fs:ReadRepository", name)).await
-                    {
-                        Ok(()) => {}
-                        Err(AuthError::Denied { .. }) => continue,
-                        Err(error) => return Err(error.into()),
+                if only_known && !self.may("fs:ReadRepository", name).await? {
+                    continue;
+                }
+                if !self.show(name, name.to_owned(), &repository) {
+                    return Ok(());
+                }
+                if self.of_branches {
+                    self.branches(&repository, "").await?;
+                    if self.more {
+                        return Ok(());
                     }
                 }
-                if self.most.is_some_and(|most| shown >= most) {
-                    more = true;
-                    break 'pages;
-                }
-                xml.open("Bucket").text("Name", name);
-                xml.text("CreationDate", &date_time::iso(repository.created));
-                if self.with_region {
-                    xml.text("BucketRegion", &call.s3.config().region);
-                }
-                xml.close("Bucket");
-                shown += 1;
-                last = Some(repository.id);
             }
             if !found.has_more {
                 break;
             }
             page.after = found.next_offset;
         }
-        if let Some(refusal) = refusal
-            && shown == 0
-        {
-            return Err(refusal.into());
+        Ok(())
+    }
+
+    /// Shows the branches of a repository that come after `after`, if its branches may be listed.
+    async fn branches(&mut self, repository: &Repository, after: &str) -> Result<(), S3Error> {
+        let id = &repository.id;
+        if !self.of_branches || !self.may("fs:ListBranches", id.as_str()).await? {
+            return Ok(());
         }
-        xml.close("Buckets");
-        if more && let Some(last) = &last {
-            xml.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(last.as_str()));
+        let mut page = PageRequest { prefix: String::new(), after: after.to_owned(), amount: 1000 };
+        loop {
+            let found = match self.call.catalog().list_branches(id, &page, false).await {
+                Ok(found) => found,
+                // Deleted since it was listed.
+                Err(error) if error.kind() == ErrorKind::RepositoryNotFound => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            for branch in found.items {
+                let (bucket, place) = (format!("{}.{id}", branch.id), format!("{id}/{}", branch.id));
+                if !self.show(&bucket, place, repository) {
+                    return Ok(());
+                }
+            }
+            if !found.has_more {
+                return Ok(());
+            }
+            page.after = found.next_offset;
         }
-        if !self.prefix.is_empty() {
-            xml.text("Prefix", &self.prefix);
+    }
+
+    async fn may(&self, action: &'static str, repository: &str) -> Result<bool, S3Error> {
+        let permission = Permission::repository(action, repository);
+        match self.call.s3.auth().authorize(&self.call.principal, &permission).await {
+            Ok(()) => Ok(true),
+            Err(AuthError::Denied { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
         }
-        Ok(reply::xml(StatusCode::OK, xml.finish("ListAllMyBucketsResult")))
+    }
+
+    /// Shows one more; `false`: it is one more than was asked for. A bucket of a ref is as old as its repository.
+    fn show(&mut self, name: &str, place: String, repository: &Repository) -> bool {
+        if !name.starts_with(&self.asked.prefix) {
+            return true;
+        }
+        if self.asked.most.is_some_and(|most| self.shown >= most) {
+            self.more = true;
+            return false;
+        }
+        let xml = &mut self.xml;
+        xml.open("Bucket").text("Name", name).text("CreationDate", &date_time::iso(repository.created));
+        if self.asked.with_region {
+            xml.text("BucketRegion", &self.call.s3.config().region);
+        }
+        xml.close("Bucket");
+        self.shown += 1;
+        self.last = place;
+        true
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the listings of a bucket share: their parameters, finding a page of keys, writing it (`s3-gateway` §8.3).
 //!
-//! A bucket's first level is its branches ([`ref_level`]); below a ref, keys are paths of the catalog with the ref as the
+//! A bucket's first level is its refs ([`ref_level`]); below a ref, keys are paths of the catalog with the ref as the
 //! client typed it before them. The catalog pages, so no listing holds more than one page.
 
 use std::borrow::Cow;
@@ -12,7 +12,8 @@ use lakebed_core::{CommitId, RefExpr, RepositoryId, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::get::view;
-use super::ref_level;
+use super::ref_level::{self, Level};
+use crate::ListedRefs;
 use crate::auth::date_time;
 use crate::call::{Call, is_no_ref};
 use crate::error::{Code, S3Error};
@@ -148,11 +149,15 @@ impl Found {
     }
 }
 
-/// The permission a listing needs: of branches, or of objects.
+/// The permission a listing needs: of refs, or of objects.
 pub(crate) fn may_list(call: &Call, prefix: &str) -> Needs {
+    let actions: &[&'static str] = match (prefix.contains('/'), call.s3.config().list_refs) {
+        (true, _) => &["fs:ListObjects"],
+        (false, ListedRefs::Branches) => &["fs:ListBranches"],
+        (false, ListedRefs::BranchesAndTags) => &["fs:ListBranches", "fs:ListTags"],
+    };
     let bucket = call.place.repository();
-    let action = if prefix.contains('/') { "fs:ListObjects" } else { "fs:ListBranches" };
-    Needs::one(Permission::repository(action, bucket))
+    Needs::All(actions.iter().map(|&action| Permission::repository(action, bucket)).collect())
 }
 
 /// Keys and prefixes behind `after`.
@@ -172,7 +177,8 @@ async fn at_ref_level(
 ) -> Result<Found, S3Error> {
     let catalog = call.catalog();
     let prefix = shape.prefix.as_str();
-    let (names, more) = ref_level::branches(catalog, repository, prefix, after, shape.amount).await?;
+    let level = Level { catalog, repository, listed: call.s3.config().list_refs };
+    let (names, more) = ref_level::names(&level, prefix, after, shape.amount).await?;
     let mut lines: Vec<Line> = names.into_iter().map(|name| Line::Prefix(name + "/")).collect();
     if lines.is_empty() && shape.amount > 0 {
         let alone = format!("{prefix}/");

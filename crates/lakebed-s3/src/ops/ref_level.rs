@@ -1,52 +1,130 @@
-//! The first level of a bucket: its branches as common prefixes `branch/`, in the order S3 keys have
-//! (`s3-gateway` §8.3).
+//! The first level of a bucket: its branches, and its tags if they are listed, as common prefixes `branch/`, in the order
+//! S3 keys have (`s3-gateway` §8.3).
 //!
 //! That order is not the order of names: `-` sorts before `/`, so `a-b/` comes before `a/`. In the catalog's order a name
 //! stands directly before all that begin with it and a `-`; so it is held back until they have passed. At any time only
 //! names that begin with one another are held.
 
-use lakebed_catalog::{Catalog, CatalogError, ErrorKind, PageRequest};
-use lakebed_core::{BranchId, RefExpr, RepositoryId};
+use std::collections::VecDeque;
 
+use lakebed_catalog::{Catalog, CatalogError, ErrorKind, PageRequest};
+use lakebed_core::{BranchId, RefExpr, RepositoryId, TagId};
+
+use crate::ListedRefs;
 use crate::call::is_no_ref;
 
 /// Names read from the catalog at once.
 const BATCH: usize = 1000;
 
 /// Names that start with `prefix` and whose `name/` comes after `after`, at most `amount`; and whether more follow.
-pub(crate) async fn branches(
-    catalog: &Catalog,
-    repository: &RepositoryId,
+pub(crate) async fn names(
+    level: &Level<'_>,
     prefix: &str,
     after: &str,
     amount: usize,
 ) -> Result<(Vec<String>, bool), CatalogError> {
     let mut order = Order::new(amount);
     for name in held_at(after) {
-        if name.starts_with(prefix)
-            && let Ok(branch) = name.parse::<BranchId>()
-        {
-            match catalog.branch(repository, &branch).await {
-                Ok(branch) if !branch.hidden => order.hold(name.to_owned()),
-                Ok(_) => {}
+        if name.starts_with(prefix) && level.lists(name).await? {
+            order.hold(name.to_owned());
+        }
+    }
+    let mut names = Names::new(level, prefix, after);
+    while let Some(name) = names.next().await? {
+        order.push(name);
+        if order.is_full() {
+            break;
+        }
+    }
+    Ok(order.finish())
+}
+
+/// The first level of a bucket.
+pub(crate) struct Level<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) repository: &'a RepositoryId,
+    pub(crate) listed: ListedRefs,
+}
+
+impl Level<'_> {
+    fn has_tags(&self) -> bool {
+        self.listed == ListedRefs::BranchesAndTags
+    }
+
+    /// Whether a name is one of those that are listed.
+    async fn lists(&self, name: &str) -> Result<bool, CatalogError> {
+        if let Ok(branch) = name.parse::<BranchId>() {
+            match self.catalog.branch(self.repository, &branch).await {
+                Ok(branch) => return Ok(!branch.hidden),
                 Err(error) if is_no_ref(error.kind()) => {}
                 Err(error) => return Err(error),
             }
         }
-    }
-    let mut page = PageRequest { prefix: prefix.to_owned(), after: after.to_owned(), amount: BATCH };
-    loop {
-        let found = catalog.list_branches(repository, &page, false).await?;
-        for branch in found.items {
-            order.push(branch.id.as_str().to_owned());
-            if order.is_full() {
-                return Ok(order.finish());
+        if self.has_tags()
+            && let Ok(tag) = name.parse::<TagId>()
+        {
+            match self.catalog.tag(self.repository, &tag).await {
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::TagNotFound => {}
+                Err(error) => return Err(error),
             }
         }
-        if !found.has_more {
-            return Ok(order.finish());
+        Ok(false)
+    }
+}
+
+/// What is listed, in the order of names. Branches and tags share one space of names, so none comes twice.
+struct Names<'a> {
+    level: &'a Level<'a>,
+    branches: Batch,
+    tags: Batch,
+}
+
+/// The names of one kind, read some at a time.
+struct Batch {
+    page: PageRequest,
+    held: VecDeque<String>,
+    more: bool,
+}
+
+impl<'a> Names<'a> {
+    fn new(level: &'a Level<'a>, prefix: &str, after: &str) -> Self {
+        let batch = |more| Batch {
+            page: PageRequest { prefix: prefix.to_owned(), after: after.to_owned(), amount: BATCH },
+            held: VecDeque::new(),
+            more,
+        };
+        Self { level, branches: batch(true), tags: batch(level.has_tags()) }
+    }
+
+    async fn next(&mut self) -> Result<Option<String>, CatalogError> {
+        let Level { catalog, repository, .. } = *self.level;
+        while self.branches.is_due() {
+            let found = catalog.list_branches(repository, &self.branches.page, false).await?;
+            let names = found.items.into_iter().map(|branch| branch.id.to_string());
+            self.branches.fill(names, found.has_more, found.next_offset);
         }
-        page.after = found.next_offset;
+        while self.tags.is_due() {
+            let found = catalog.list_tags(repository, &self.tags.page).await?;
+            let names = found.items.into_iter().map(|tag| tag.id.to_string());
+            self.tags.fill(names, found.has_more, found.next_offset);
+        }
+        let of_tags = match (self.branches.held.front(), self.tags.held.front()) {
+            (Some(branch), Some(tag)) => tag < branch,
+            (branch, _) => branch.is_none(),
+        };
+        Ok(if of_tags { self.tags.held.pop_front() } else { self.branches.held.pop_front() })
+    }
+}
+
+impl Batch {
+    fn is_due(&self) -> bool {
+        self.held.is_empty() && self.more
+    }
+
+    fn fill(&mut self, names: impl Iterator<Item = String>, more: bool, next: String) {
+        self.held.extend(names);
+        (self.more, self.page.after) = (more, next);
     }
 }
 
@@ -125,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    /// What [`branches`] does, over a set of names.
+    /// What [`names`] does, over a set of names.
     fn page(names: &BTreeSet<String>, after: &str, amount: usize) -> (Vec<String>, bool) {
         let mut order = Order::new(amount);
         for name in held_at(after) {

@@ -177,6 +177,7 @@ impl Call {
             let kind = match error {
                 KvError::Invalid(_) => "invalid",
                 KvError::Stopped(_) => "stopped",
+                KvError::Unavailable(_) => "unavailable",
                 KvError::Engine(_) => "engine",
             };
             failed(span, kind);

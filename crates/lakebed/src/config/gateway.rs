@@ -1,6 +1,6 @@
 //! The S3 gateway's settings: `gateways.s3.*` (`s3-gateway` §2.1).
 
-use lakebed_s3::{CorsConfig, RedirectConfig, RepositoryTemplate, S3Config};
+use lakebed_s3::{CorsConfig, FallbackUrl, ListedRefs, RedirectConfig, RepositoryTemplate, S3Config};
 
 use super::{ConfigError, StoreSettings, Values, stores};
 
@@ -28,7 +28,11 @@ pub(super) fn gateway(values: &Values, stores: &[StoreSettings]) -> Result<S3Con
     set("gateways.s3.strict_region", &mut config.strict_region)?;
     set("gateways.s3.flat_mode", &mut config.flat_mode)?;
     set("gateways.s3.branch_buckets", &mut config.branch_buckets)?;
+    set("gateways.s3.list_branch_buckets", &mut config.list_branch_buckets)?;
+    set("gateways.s3.strict_owner", &mut config.strict_owner)?;
     set("gateways.s3.commit_header", &mut config.commit_header)?;
+    config.list_refs = listed_refs(values)?;
+    config.fallback = fallback(values)?;
     // What is a bucket and nothing more is made and deleted like one.
     config.allow_delete_repository = config.flat_mode;
     set("gateways.s3.allow_delete_repository", &mut config.allow_delete_repository)?;
@@ -47,6 +51,31 @@ pub(super) fn gateway(values: &Values, stores: &[StoreSettings]) -> Result<S3Con
         life: stores.iter().map(|store| store.presign.life).min().unwrap_or_default(),
     };
     Ok(config)
+}
+
+/// What the first level of a bucket shows.
+fn listed_refs(values: &Values) -> Result<ListedRefs, ConfigError> {
+    const KEY: &str = "gateways.s3.list_refs";
+    match values.text(KEY) {
+        None | Some("branches") => Ok(ListedRefs::Branches),
+        Some("branches+tags") => Ok(ListedRefs::BranchesAndTags),
+        Some(other) => Err(ConfigError::WrongType {
+            key: KEY.to_owned(),
+            value: other.to_owned(),
+            expected: "branches, or branches+tags".to_owned(),
+        }),
+    }
+}
+
+/// The server behind this one, if there is one.
+fn fallback(values: &Values) -> Result<Option<FallbackUrl>, ConfigError> {
+    const KEY: &str = "gateways.s3.fallback_url";
+    let Some(url) = values.text(KEY).filter(|url| !url.is_empty()) else { return Ok(None) };
+    url.parse().map(Some).map_err(|()| ConfigError::WrongType {
+        key: KEY.to_owned(),
+        value: url.to_owned(),
+        expected: "the address of a server without a path, such as http://s3proxy:8080".to_owned(),
+    })
 }
 
 /// What CreateBucket makes, if it makes anything.
@@ -117,7 +146,17 @@ mod tests {
         let config = read("blockstore: {type: local}").unwrap();
         assert!(config.create_repository.is_none() && !config.allow_delete_repository);
         assert!(config.cors.is_none() && !config.flat_mode && config.branch_buckets);
+        assert!(config.fallback.is_none() && !config.list_branch_buckets && !config.strict_owner);
         assert!(config.redirect.user_agents.is_empty() && config.redirect.access_keys.is_empty());
+    }
+
+    #[test]
+    fn listed_refs_are_of_two_kinds() {
+        let with = |listed: &str| read(&format!("gateways: {{s3: {{list_refs: '{listed}'}}}}"));
+        assert_eq!(read("blockstore: {type: local}").unwrap().list_refs, ListedRefs::Branches);
+        assert_eq!(with("branches").unwrap().list_refs, ListedRefs::Branches);
+        assert_eq!(with("branches+tags").unwrap().list_refs, ListedRefs::BranchesAndTags);
+        assert!(with("tags").is_err());
     }
 
     #[test]

@@ -181,13 +181,16 @@ keys! {
     "committed.permanent.range_raggedness_entries" Int ignored;
     "gateways.s3.domain_name" List used;
     "gateways.s3.region" Text used;
-    "gateways.s3.fallback_url" Text ignored;
+    "gateways.s3.fallback_url" Text used;
     "gateways.s3.verify_unsupported" Bool used;
     "gateways.s3.strict_region" Bool used;
     "gateways.s3.max_clock_skew" Duration used;
     "gateways.s3.max_put_size" Int used;
     "gateways.s3.flat_mode" Bool used;
     "gateways.s3.branch_buckets" Bool used;
+    "gateways.s3.list_branch_buckets" Bool used;
+    "gateways.s3.list_refs" Text used;
+    "gateways.s3.strict_owner" Bool used;
     "gateways.s3.commit_header" Bool used;
     "gateways.s3.create_repository.enabled" Bool used;
     "gateways.s3.create_repository.storage_namespace_template" Text used;
