@@ -9,7 +9,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use lakebed_kv::successor;
-use lakebed_tree::{Edit, EditSource, TreeError};
+use lakebed_tree::{Edit, EditSource, TreeError, common_prefix};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bits for each hash: four of a thousand answers "maybe" are wrong.
@@ -51,7 +51,7 @@ impl ChangedPaths {
         if self.overflown {
             return;
         }
-        let shared = path.iter().zip(&self.last).take_while(|(a, b)| a == b).count();
+        let shared = common_prefix(path, &self.last);
         for (at, byte) in path.iter().enumerate().skip(shared) {
             if *byte == b'/' {
                 self.directories.push(xxh3_64(&path[..=at]));
@@ -126,6 +126,15 @@ impl<S: EditSource> EditSource for Noted<'_, S> {
             self.changed.note(&edit.key);
         }
         Ok(edit)
+    }
+
+    async fn next_some(&mut self, into: &mut Vec<Edit>) -> Result<(), TreeError> {
+        let before = into.len();
+        self.source.next_some(into).await?;
+        for edit in &into[before..] {
+            self.changed.note(&edit.key);
+        }
+        Ok(())
     }
 }
 

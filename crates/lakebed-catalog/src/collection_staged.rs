@@ -260,7 +260,7 @@ impl StagedPage<'_> {
                 let entry = EntryView::parse(&entry).ok_or(CatalogError::Damaged { what: "entry" })?;
                 self.add(entry.address).await?;
                 if self.found >= self.most {
-                    return Ok(Read::Until(id, path));
+                    return Ok(Read::Until(id, path.into()));
                 }
             }
         }

@@ -94,7 +94,7 @@ impl Differences {
                         None => continue,
                     };
                     if let Some((kind, entry)) = kind_of(item.head, right) {
-                        return Ok(Some(Difference { path: item.path, kind, entry }));
+                        return Ok(Some(Difference { path: item.path.into(), kind, entry }));
                     }
                 }
                 Ok(None)
@@ -163,8 +163,8 @@ impl Differences {
 
 async fn next_live(walk: &mut Working) -> Result<Option<(Vec<u8>, Bytes)>, CatalogError> {
     while let Some(item) = walk.next().await? {
-        if let Some(entry) = item.entry().cloned() {
-            return Ok(Some((item.path, entry)));
+        if let (path, Some(entry)) = item.shown() {
+            return Ok(Some((path, entry)));
         }
     }
     Ok(None)

@@ -37,7 +37,7 @@ impl EditSource for Rows {
                 // Masked: only the head counts, which is what absence from the lowest layer says.
                 None => continue,
             };
-            return Ok(Some(Edit { key: path.into(), value: Some(value) }));
+            return Ok(Some(Edit { key: path, value: Some(value) }));
         }
     }
 }

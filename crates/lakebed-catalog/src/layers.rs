@@ -68,6 +68,10 @@ impl RowCursor {
         self.rows.get(self.at).map(|row| &row.key[keys::PATH_AT..])
     }
 
+    fn path(&self) -> Option<Bytes> {
+        self.rows.get(self.at).map(|row| row.key.slice(keys::PATH_AT..))
+    }
+
     async fn read(&mut self, start: Bytes) -> Result<(), CatalogError> {
         let end = successor(&keys::row(&self.layer, b"")).map(Bytes::from);
         self.rows = self.kv.scan(&KeyRange { start, end }, self.page).await?;
@@ -161,8 +165,20 @@ impl LayerStack {
 
     /// Takes the next path: what its newest layer says of it (`None`: a mask hides what the layers say, only the
     /// head counts), and moves on.
-    pub(crate) async fn take(&mut self) -> Result<Option<(Vec<u8>, Option<Decision>)>, CatalogError> {
-        let Some(path) = self.key().map(<[u8]>::to_vec) else {
+    pub(crate) async fn take(&mut self) -> Result<Option<(Bytes, Option<Decision>)>, CatalogError> {
+        if let [Source::Rows(rows)] = &mut self.sources[..] {
+            // What nearly every large commit consists of.
+            let Some(path) = rows.path() else { return Ok(None) };
+            let decision = row_decision(&rows.rows[rows.at].value)?;
+            rows.advance().await?;
+            return Ok(Some((path, Some(decision))));
+        }
+        let paths = self.sources.iter().filter_map(|source| match source {
+            Source::Rows(rows) => rows.path(),
+            Source::Tree(tree) => tree.key().map(Bytes::copy_from_slice),
+            Source::Mask(_) => None,
+        });
+        let Some(path) = paths.min() else {
             return Ok(None);
         };
         let mut decision = None;

@@ -117,11 +117,12 @@ async fn page(mut walk: Working, request: &ListRequest) -> Result<Walked, Catalo
                 break;
             }
             met_staged |= item.staged.is_some();
-            let Some(entry) = item.entry().cloned() else {
+            let (path, entry) = item.shown();
+            let Some(entry) = entry else {
                 stepped_over += 1;
                 continue;
             };
-            let path = text(item.path)?;
+            let path = text(path)?;
             if let Some(prefix) = folding.fold(&path) {
                 items.push(ListedObject::Prefix(prefix.to_owned()));
                 match successor(prefix.as_bytes()) {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lakebed_tree::{Edit, EditSource, TreeError};
+use lakebed_tree::{EDITS_AT_ONCE, Edit, EditSource, TreeError};
 
 use crate::entry::same_content;
 use crate::layers::Decision;
@@ -28,11 +28,8 @@ impl StagedEdits {
     fn keeps(&self, new: &Bytes, old: Option<&Bytes>) -> bool {
         self.replaces == Replaces::OtherContent && old.is_some_and(|old| same_content(new, old))
     }
-}
 
-#[async_trait]
-impl EditSource for StagedEdits {
-    async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
+    async fn edit(&mut self) -> Result<Option<Edit>, TreeError> {
         loop {
             let item =
                 self.walk.next_staged().await.map_err(|error| TreeError::Source(error.to_string().into()))?;
@@ -45,7 +42,24 @@ impl EditSource for StagedEdits {
                 (Some(Decision::Tombstone), Some(_)) => None,
                 (Some(Decision::Tombstone), None) | (None, _) => continue,
             };
-            return Ok(Some(Edit { key: item.path.into(), value }));
+            return Ok(Some(Edit { key: item.path, value }));
         }
+    }
+}
+
+#[async_trait]
+impl EditSource for StagedEdits {
+    async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
+        self.edit().await
+    }
+
+    async fn next_some(&mut self, into: &mut Vec<Edit>) -> Result<(), TreeError> {
+        for _ in 0..EDITS_AT_ONCE {
+            match self.edit().await? {
+                Some(edit) => into.push(edit),
+                None => break,
+            }
+        }
+        Ok(())
     }
 }

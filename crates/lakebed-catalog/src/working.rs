@@ -193,21 +193,22 @@ pub(crate) struct Working {
 }
 
 /// A path with what the head and the layers say of it.
-pub(crate) struct WorkingItem {
-    pub(crate) path: Vec<u8>,
+pub(crate) struct WorkingItem<P = Vec<u8>> {
+    pub(crate) path: P,
     pub(crate) head: Option<Bytes>,
     /// `None`: the layers say nothing.
     pub(crate) staged: Option<Decision>,
 }
 
 impl WorkingItem {
-    /// The entry that counts.
-    pub(crate) fn entry(&self) -> Option<&Bytes> {
-        match &self.staged {
+    /// The path and the entry that counts.
+    pub(crate) fn shown(self) -> (Vec<u8>, Option<Bytes>) {
+        let entry = match self.staged {
             Some(Decision::Entry(entry)) => Some(entry),
             Some(Decision::Tombstone) => None,
-            None => self.head.as_ref(),
-        }
+            None => self.head,
+        };
+        (self.path, entry)
     }
 }
 
@@ -245,7 +246,7 @@ impl Working {
                 head = self.head.value();
                 self.head.advance().await?;
             }
-            return Ok(Some(WorkingItem { path, head, staged }));
+            return Ok(Some(WorkingItem { path: path.into(), head, staged }));
         }
         let path = self.head.key().unwrap_or_default().to_vec();
         let head = self.head.value();
@@ -254,12 +255,15 @@ impl Working {
     }
 
     /// The next path the layers say something about, with what the head says.
-    pub(crate) async fn next_staged(&mut self) -> Result<Option<WorkingItem>, CatalogError> {
+    pub(crate) async fn next_staged(&mut self) -> Result<Option<WorkingItem<Bytes>>, CatalogError> {
         let Some(stack) = &mut self.stack else { return Ok(None) };
         let Some((path, staged)) = stack.take().await? else {
             return Ok(None);
         };
-        self.head.seek(&path).await?;
+        // Paths ascend: the head may stand before, at or behind this one already.
+        if self.head.key().is_none_or(|at| at < &path[..]) {
+            self.head.seek(&path).await?;
+        }
         let head = if self.head.key() == Some(&path) { self.head.value() } else { None };
         Ok(Some(WorkingItem { path, head, staged }))
     }

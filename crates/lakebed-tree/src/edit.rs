@@ -32,7 +32,17 @@ pub struct Edit {
 pub trait EditSource: Send {
     /// The next edit.
     async fn next(&mut self) -> Result<Option<Edit>, TreeError>;
+
+    /// Adds the next edits, one or more, to `into`; none if there are no more. For sources of many edits, which so are
+    /// asked less often.
+    async fn next_some(&mut self, into: &mut Vec<Edit>) -> Result<(), TreeError> {
+        into.extend(self.next().await?);
+        Ok(())
+    }
 }
+
+/// How many edits a source may give at once.
+pub const EDITS_AT_ONCE: usize = 256;
 
 /// Edits held in memory, for callers that have few.
 pub struct EditList(std::vec::IntoIter<Edit>);
@@ -81,17 +91,24 @@ pub(crate) async fn edit_by(
     let mut editor = Editor { rule, store, levels: Vec::new(), old_root: root, written: 0 };
     let mut changed = 0;
     let mut last: Option<Bytes> = None;
-    while let Some(edit) = source.next().await? {
-        if last.as_ref().is_some_and(|last| *last >= edit.key) {
-            return Err(TreeError::Source("edits must come in ascending key order".into()));
+    let mut edits = Vec::new();
+    loop {
+        source.next_some(&mut edits).await?;
+        if edits.is_empty() {
+            break;
         }
-        let bytes = edit.key.len() + edit.value.as_ref().map_or(0, Bytes::len);
-        if bytes > MAX_ENTRY_BYTES {
-            return Err(TreeError::TooLarge(bytes));
+        for edit in edits.drain(..) {
+            if last.as_ref().is_some_and(|last| *last >= edit.key) {
+                return Err(TreeError::Source("edits must come in ascending key order".into()));
+            }
+            let bytes = edit.key.len() + edit.value.as_ref().map_or(0, Bytes::len);
+            if bytes > MAX_ENTRY_BYTES {
+                return Err(TreeError::TooLarge(bytes));
+            }
+            changed += u64::from(editor.apply(0, &edit.key, edit.value.as_deref()).await?);
+            editor.pass_up().await?;
+            last = Some(edit.key);
         }
-        changed += u64::from(editor.apply(0, &edit.key, edit.value.as_deref()).await?);
-        editor.pass_up().await?;
-        last = Some(edit.key);
     }
     let root = editor.finish().await?;
     Ok(Edited { root, nodes_written: editor.written, changed })

@@ -30,10 +30,10 @@ pub use aggregate::{Aggregate, aggregate};
 pub use canonical::check_canonical;
 pub use cursor::{Cursor, child_ids, lookup};
 pub use diff::{Diff, DiffItem};
-pub use edit::{Edit, EditList, EditSource, Edited, edit};
+pub use edit::{EDITS_AT_ONCE, Edit, EditList, EditSource, Edited, edit};
 pub use memory::MemNodeStore;
 pub use merge::{Changed, Identity, Merged, Resolution, Resolve, ThreeWay, merge};
-pub use node::{MAX_ENTRY_BYTES, Node};
+pub use node::{MAX_ENTRY_BYTES, Node, common_prefix};
 
 /// The id of the empty tree: one empty leaf, which no store needs to hold.
 pub fn empty_tree() -> NodeId {

@@ -437,3 +437,18 @@ fn entries_beyond_the_limit_are_refused() {
         assert!(put(64 << 10).await.is_err());
     });
 }
+
+#[test]
+fn what_keys_have_in_common_is_found_at_every_length() {
+    let key: Vec<u8> = (0..40).collect();
+    for length in 0..=40 {
+        for differs in 0..=length {
+            let mut other = key[..length].to_vec();
+            if let Some(byte) = other.get_mut(differs) {
+                *byte ^= 1;
+            }
+            assert_eq!(crate::common_prefix(&key, &other), differs, "{differs} of {length}");
+            assert_eq!(crate::common_prefix(&other, &key), differs);
+        }
+    }
+}
