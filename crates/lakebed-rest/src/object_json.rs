@@ -136,13 +136,11 @@ fn tail(
         }
         Place::In(_) if address.contains("://") => text(out, address)?,
         Place::In(namespace) => {
-            // The namespace and the address within it are one JSON text: the quotes where they meet go.
-            text(out, namespace.strip_suffix('/').unwrap_or(namespace))?;
-            out.pop();
+            out.push(b'"');
+            unquoted(out, namespace.strip_suffix('/').unwrap_or(namespace))?;
             out.push(b'/');
-            let joint = out.len();
-            text(out, address)?;
-            out.remove(joint);
+            unquoted(out, address)?;
+            out.push(b'"');
         }
     }
     out.extend_from_slice(b",\"size_bytes\":");
@@ -152,7 +150,27 @@ fn tail(
 }
 
 fn text(out: &mut Vec<u8>, value: &str) -> Result<(), RestError> {
-    serde_json::to_writer(out, value).map_err(|error| RestError::internal("writing an object", &error))
+    out.push(b'"');
+    unquoted(out, value)?;
+    out.push(b'"');
+    Ok(())
+}
+
+/// A text without the quotes around it.
+fn unquoted(out: &mut Vec<u8>, value: &str) -> Result<(), RestError> {
+    // Nearly all texts are written as they are, and to find that out without a branch for each byte is many times
+    // cheaper: a page of 1,000 entries is 240 KiB of text.
+    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    if !value.bytes().fold(false, |any, byte| any | special(byte)) {
+        out.extend_from_slice(value.as_bytes());
+        return Ok(());
+    }
+    let start = out.len();
+    serde_json::to_writer(&mut *out, value)
+        .map_err(|error| RestError::internal("writing an object", &error))?;
+    out.pop();
+    out.remove(start);
+    Ok(())
 }
 
 fn number<T: serde::Serialize>(out: &mut Vec<u8>, value: &T) -> Result<(), RestError> {
