@@ -93,7 +93,7 @@ impl Server {
 
     fn of(processes: Vec<Process>, store: Option<Process>) -> Result<Self, Failure> {
         let address = processes.first().ok_or("no servers")?.address;
-        Ok(Self { processes, address, store: store })
+        Ok(Self { processes, address, store })
     }
 
     /// Where a repository may keep its data.

@@ -256,7 +256,7 @@ async fn a_mark_taken_back_while_its_owner_lives_deletes_nothing() {
 
 async fn history(seed: u64) -> bool {
     let entropy = SeededEntropy::new(seed);
-    let scheduled = Arc::new(Scheduled::new(MemKv::new(), seed ^ 1));
+    let scheduled = Arc::new(Scheduled::new(Arc::new(MemKv::new()), seed ^ 1));
     let first = empty(scheduled.clone()).await;
     let (blocks, repo) = (first.catalog.blocks().clone(), first.repo.clone());
     drop(first);
@@ -319,7 +319,7 @@ const SEEDS: u64 = 400;
 fn nothing_acknowledged_goes_under_any_schedule() {
     let mut gone = 0;
     for seed in 0..SEEDS {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = support::runtime();
         gone += u64::from(runtime.block_on(history(seed)));
     }
     assert!(gone > SEEDS / 20 && gone < SEEDS - SEEDS / 20, "{gone} of {SEEDS} were deleted");

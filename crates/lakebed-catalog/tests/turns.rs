@@ -64,7 +64,9 @@ async fn servers(distances: &[u64]) -> (Arc<MemKv>, Vec<Arc<Lake>>) {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            clocks.iter().for_each(|clock| clock.advance_millis(1));
+            for clock in &clocks {
+                clock.advance_millis(1);
+            }
         }
     });
     (kv, lakes)

@@ -14,11 +14,11 @@ use crate::client::Troubles;
 use crate::queue::Counters;
 
 /// How often it is said that the collector takes no spans.
-const COMPLAINTS: Duration = Duration::from_secs(60);
+const COMPLAINTS: Duration = Duration::from_mins(1);
 
 /// What sends spans, before it does.
 pub struct Exporter {
-    pub(crate) exporter: opentelemetry_otlp::SpanExporter,
+    pub(crate) collector: opentelemetry_otlp::SpanExporter,
     pub(crate) troubles: Troubles,
     pub(crate) waiting: Receiver<SpanData>,
     pub(crate) figures: Arc<Counters>,
@@ -87,7 +87,7 @@ impl Exporter {
 
     async fn send(&self, batch: Vec<SpanData>, complaints: &mut Complaints) {
         let spans = batch.len() as u64;
-        match self.exporter.export(batch).await {
+        match self.collector.export(batch).await {
             Ok(()) => {
                 self.figures.exported.fetch_add(spans, Ordering::Relaxed);
                 complaints.end();

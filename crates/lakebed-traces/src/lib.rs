@@ -173,7 +173,7 @@ where
         paths: config.paths,
     })));
     let exporter = Exporter {
-        exporter,
+        collector: exporter,
         troubles,
         waiting,
         figures,

@@ -55,7 +55,7 @@ pub(crate) fn is_signed(parts: &Parts) -> bool {
 
 /// Whether an `Authorization` header is of no scheme that any door knows.
 pub(crate) fn is_unknown_scheme(parts: &Parts) -> bool {
-    let scheme = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let scheme = parts.headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
     let is = |scheme: &[u8], known: &[u8]| {
         scheme.get(..known.len()).is_some_and(|s| s.eq_ignore_ascii_case(known))
     };
