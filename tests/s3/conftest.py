@@ -1,4 +1,5 @@
-"""A server whose buckets are buckets and nothing more (`gateways.s3.flat_mode`): what S3 documents is tested there."""
+"""Doors to a module's server, and to one whose buckets are buckets and nothing more (`gateways.s3.flat_mode`): what S3
+documents is tested there."""
 import uuid
 
 import pytest
@@ -6,6 +7,15 @@ import pytest
 from doors import Door
 from lakebed_server import Server
 from plain_buckets import boto
+
+
+@pytest.fixture
+def door(server):
+    """The S3 door of whichever server a module has."""
+    door = Door(server.port)
+    yield door
+    door.close()
+
 
 @pytest.fixture(scope="session")
 def flat(tmp_path_factory):

@@ -19,13 +19,6 @@ from lakebed_server import KEY, SECRET
 from test_reading import code, commit, create_branch, listed, tree, upload
 
 
-@pytest.fixture
-def door(server):
-    door = Door(server.port)
-    yield door
-    door.close()
-
-
 def client(server, key=KEY, secret=SECRET, region="us-east-1", token=None, **config):
     return boto3.client(
         "s3", endpoint_url=server.endpoint, aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token,

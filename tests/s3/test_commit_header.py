@@ -1,16 +1,7 @@
 """`x-lakefs-commit`: reads say at which commit they read the same, and never one at which they do not."""
-import pytest
 
-from doors import Door
 
 ASK = {"x-lakefs-show-commit": "true"}
-
-
-@pytest.fixture
-def door(server):
-    door = Door(server.port)
-    yield door
-    door.close()
 
 
 def put(door, repo, path, content, branch="main"):

@@ -26,13 +26,6 @@ def server(tmp_path_factory, behind):
         yield running
 
 
-@pytest.fixture
-def door(server):
-    door = Door(server.port)
-    yield door
-    door.close()
-
-
 def test_a_client_sees_both(server, behind, repo, tmp_path):
     s3 = boto3.client(
         "s3", endpoint_url=server.endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1",

@@ -28,13 +28,6 @@ def server(tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-def door(server):
-    door = Door(server.port)
-    yield door
-    door.close()
-
-
 def ask(server, at, method, origin, names="", host=None):
     """A preflight: (status, headers)."""
     headers = {"Origin": origin, "Access-Control-Request-Method": method}

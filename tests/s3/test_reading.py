@@ -8,17 +8,10 @@ import zlib
 
 import pytest
 
-from doors import BASIC, Door
+from doors import BASIC
 
 ETAG = '"5eb63bbbe01eeed093cb22bb8f5acdc3"'  # of "hello world"
 OLD, FUTURE = "Sat, 29 Oct 1994 19:43:31 GMT", "Fri, 29 Oct 2094 19:43:31 GMT"
-
-
-@pytest.fixture
-def door(server):
-    door = Door(server.port)
-    yield door
-    door.close()
 
 
 def upload(server, repo, path, content=b"hello world", branch="main"):

@@ -19,13 +19,6 @@ def server(tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-def door(server):
-    door = Door(server.port)
-    yield door
-    door.close()
-
-
 def tag(server, repo, name, ref="main"):
     status, made = server.rest("POST", f"/repositories/{repo}/tags", {"id": name, "ref": ref})
     assert status == 201, made

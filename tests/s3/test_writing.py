@@ -10,13 +10,6 @@ ETAG = '"5eb63bbbe01eeed093cb22bb8f5acdc3"'  # of "hello world"
 PART = 5 << 20
 
 
-@pytest.fixture
-def door(server):
-    door = Door(server.port)
-    yield door
-    door.close()
-
-
 def tree(content):
     """A document without its namespace."""
     root = ET.fromstring(content)
