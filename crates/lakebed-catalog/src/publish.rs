@@ -318,7 +318,7 @@ impl Inner {
                 Outcome::Unknown => self.settle(&id).await?,
             };
             if happened {
-                turn.done(&found).await?;
+                turn.done(&found).await;
                 if swept {
                     self.sweep.notify_one();
                 }
