@@ -13,15 +13,18 @@ use crate::server::{KEY, SECRET};
 pub(crate) struct Rest {
     json: String,
     bytes: String,
+    /// What addresses of the server's store begin with.
+    scheme: &'static str,
 }
 
 impl Rest {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, scheme: &'static str) -> Self {
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("{KEY}:{SECRET}"));
         let common = format!("host: {address}\r\nauthorization: Basic {basic}\r\ncontent-type: ");
         Self {
             json: format!("{common}application/json\r\n"),
             bytes: format!("{common}application/octet-stream\r\n"),
+            scheme,
         }
     }
 
@@ -52,8 +55,9 @@ impl Rest {
 
     /// Stages an object whose bytes lie elsewhere.
     pub(crate) fn link(&self, c: &mut Connection, place: &str, path: &str) -> Result<(), Failure> {
+        let scheme = self.scheme;
         let body = format!(
-            "{{\"staging\":{{\"physical_address\":\"local://elsewhere/{path}\"}},\
+            "{{\"staging\":{{\"physical_address\":\"{scheme}://elsewhere/{path}\"}},\
              \"checksum\":\"d41d8cd98f00b204e9800998ecf8427e\",\"size_bytes\":1024}}"
         );
         self.call(c, "PUT", &format!("/{place}/staging/backing?path={path}"), body.as_bytes()).map(drop)

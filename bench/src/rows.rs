@@ -95,7 +95,7 @@ impl Bench<'_> {
     }
 
     fn bulk(&mut self) -> Result<(), Failure> {
-        let rest = Rest::new(self.server.address);
+        let rest = self.server.rest();
         self.repository(&rest, "bulk")?;
         let place = |n: usize| format!("bulk/branches/bulk-{n}");
         let times = self.count(5).min(5);
@@ -109,7 +109,7 @@ impl Bench<'_> {
     }
 
     fn objects(&mut self) -> Result<(), Failure> {
-        let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
+        let (rest, clients) = (self.server.rest(), self.options.clients);
         self.repository(&rest, "objects")?;
         let main = "objects/branches/main";
         let staged = self.options.objects.min(20_000);
@@ -143,7 +143,7 @@ impl Bench<'_> {
 
     /// The first page of a branch with nothing staged, and when all but its last objects are deleted in front of it.
     fn log(&mut self) -> Result<(), Failure> {
-        let rest = Rest::new(self.server.address);
+        let rest = self.server.rest();
         self.repository(&rest, "log")?;
         let main = "log/branches/main";
         let mut connection = Connection::open(self.server.address)?;
@@ -166,7 +166,7 @@ impl Bench<'_> {
     }
 
     fn deletes(&mut self) -> Result<(), Failure> {
-        let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
+        let (rest, clients) = (self.server.rest(), self.options.clients);
         self.repository(&rest, "deletes")?;
         let (place, deleted, kept) = ("deletes/branches/main", self.options.objects, 1_000);
         self.stage(&rest, place, deleted)?;
@@ -213,7 +213,7 @@ impl Bench<'_> {
     }
 
     fn beside(&mut self, repo: &str, rows: &BesideMany, many: usize) -> Result<(), Failure> {
-        let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
+        let (rest, clients) = (self.server.rest(), self.options.clients);
         self.repository(&rest, repo)?;
         let main = format!("{repo}/branches/main");
         self.measured(rows.create, clients, many, |c, n| rest.create_branch(c, repo, &format!("b-{n:06}")))?;
@@ -265,7 +265,7 @@ impl Bench<'_> {
     }
 
     fn branches(&mut self) -> Result<(), Failure> {
-        let rest = Rest::new(self.server.address);
+        let rest = self.server.rest();
         self.repository(&rest, "branches")?;
         self.stage(&rest, "branches/branches/main", 1_000)?;
         rest.commit(&mut Connection::open(self.server.address)?, "branches/branches/main")?;
@@ -280,7 +280,7 @@ impl Bench<'_> {
 
     /// An upload's staged write and a commit, by every client: how many a second, and whether every server gets its share.
     fn commits(&mut self) -> Result<(), Failure> {
-        let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
+        let (rest, clients) = (self.server.rest(), self.options.clients);
         self.repository(&rest, "commits")?;
         let mut connection = Connection::open(self.server.address)?;
         for n in 0..clients {
@@ -301,7 +301,7 @@ impl Bench<'_> {
     }
 
     fn large(&mut self) -> Result<(), Failure> {
-        let rest = Rest::new(self.server.address);
+        let rest = self.server.rest();
         self.repository(&rest, "large")?;
         let main = "large/branches/main";
         self.stage(&rest, main, self.options.objects)?;
@@ -335,7 +335,7 @@ impl Bench<'_> {
     }
 
     fn s3(&mut self) -> Result<(), Failure> {
-        let (rest, clients) = (Rest::new(self.server.address), self.options.clients);
+        let (rest, clients) = (self.server.rest(), self.options.clients);
         self.repository(&rest, "s3small")?;
         let signer = Signer::new(self.server.address)?;
         let bytes = vec![b'x'; SMALL];
@@ -354,7 +354,7 @@ impl Bench<'_> {
     }
 
     fn s3_large(&mut self) -> Result<(), Failure> {
-        let rest = Rest::new(self.server.address);
+        let rest = self.server.rest();
         self.repository(&rest, "s3large")?;
         let signer = Signer::new(self.server.address)?;
         let parts = (self.options.large_bytes / PART).max(1);

@@ -60,7 +60,11 @@ impl Server {
         } else {
             let store = Process::quickstart(binary, &directory.join("store"))?;
             let mut connection = Connection::open(store.address)?;
-            Rest::new(store.address).create_repository(&mut connection, "objects", "local://objects")?;
+            Rest::new(store.address, "local").create_repository(
+                &mut connection,
+                "objects",
+                "local://objects",
+            )?;
             let s3 = serde_json::json!({
                 "endpoint": format!("http://{}", store.address),
                 "force_path_style": true,
@@ -94,6 +98,11 @@ impl Server {
     fn of(processes: Vec<Process>, store: Option<Process>) -> Result<Self, Failure> {
         let address = processes.first().ok_or("no servers")?.address;
         Ok(Self { processes, address, store })
+    }
+
+    /// The calls of its REST API.
+    pub(crate) fn rest(&self) -> Rest {
+        Rest::new(self.address, if self.store.is_some() { "s3" } else { "local" })
     }
 
     /// Where a repository may keep its data.

@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Pauses between looks at the line.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(32);
+const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
 /// A branch, and its line if there is one: the first two places.
 pub(crate) struct Found {
