@@ -109,7 +109,8 @@ async fn a_broken_body_leaves_nothing(store: &Place) {
             PutOptions { size_hint: (length > 10).then_some(length as u64), ..PutOptions::default() };
         let result = store.put(&address, Box::pin(broken), options).await;
         assert!(matches!(result, Err(BlockError::Body(BodyError::Client(_)))), "{result:?}");
-        assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
+        let seen = store.head(&address).await;
+        assert!(matches!(seen, Err(BlockError::NotFound(_))), "{seen:?}");
     }
 }
 
@@ -341,7 +342,8 @@ pub async fn large_bodies(store: Arc<dyn BlockStore>, namespace: &str) {
         let address = at(store, &format!("large/broken/{n}"));
         let result = store.put(&address, Box::pin(broken), options).await;
         assert!(matches!(result, Err(BlockError::Body(BodyError::Client(_)))), "{result:?}");
-        assert!(matches!(store.head(&address).await, Err(BlockError::NotFound(_))));
+        let seen = store.head(&address).await;
+        assert!(matches!(seen, Err(BlockError::NotFound(_))), "{seen:?}");
     }
     // Exactly one part's worth.
     let content = content.slice(..8 << 20);
