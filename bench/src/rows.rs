@@ -220,7 +220,6 @@ impl Bench<'_> {
         self.measured(rows.list, clients, self.count(2_000), |c, n| {
             rest.read(c, &format!("/{repo}/branches?amount=100&after=b-{:06}", n * 7919 % many))
         })?;
-        let mut connection = Connection::open(self.server.address)?;
         let mut middle = String::new();
         for half in 0..2 {
             let from = half * many / 2;
@@ -230,12 +229,13 @@ impl Bench<'_> {
             };
             if half == 0 {
                 spread(self.server, 1, many / 2, commits)?;
-                middle = rest.head(&mut connection, repo)?;
+                middle = rest.head(&mut Connection::open(self.server.address)?, repo)?;
             } else {
                 self.measured(rows.commit, 1, many - many / 2, commits)?;
             }
         }
-        rest.create_branch(&mut connection, repo, "late")?;
+        // Another connection: the server closes one that nobody uses for so long.
+        rest.create_branch(&mut Connection::open(self.server.address)?, repo, "late")?;
         self.measured(rows.log, clients, self.count(2_000), |c, _| rest.log(c, repo, "amount=100", 100))?;
         let late = format!("amount=100&after={middle}");
         self.measured(rows.late, 1, 20, |c, _| rest.log(c, repo, &late, 100))?;
