@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use lakebed_catalog::{CatalogError, Commit, CommitRequest};
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
 use support::{Lake, branch};
+use tokio::task::JoinHandle;
 
 /// An engine at some distance.
 struct Far {
@@ -122,21 +123,26 @@ async fn who_is_far_from_the_database_gets_a_turn() {
     assert!(!somebody_waits(&kv).await);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_server_that_dies_in_its_turn_holds_nobody_up_for_long() {
+/// A near server whose last commit is under way, and a far one whose commit took a place and was given up.
+async fn given_up_in_its_turn() -> (Arc<MemKv>, Vec<Arc<Lake>>, JoinHandle<usize>) {
     let (kv, lakes) = servers(&[1, 60]).await;
     let stop = Arc::new(AtomicBool::new(false));
     let near = tokio::spawn(commits_until(lakes[0].clone(), 0, stop.clone()));
-    let dying = {
-        let lake = lakes[1].clone();
-        tokio::spawn(async move { commit(&lake, "never".to_owned()).await })
-    };
+    let far = lakes[1].clone();
+    let given_up = tokio::spawn(async move { commit(&far, "never".to_owned()).await });
     while !somebody_waits(&kv).await {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    dying.abort();
-    let before = tokio::time::Instant::now();
+    given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
     stop.store(true, Ordering::Relaxed);
+    (kv, lakes, near)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_in_its_turn_holds_nobody_up_for_long() {
+    let (kv, lakes, near) = given_up_in_its_turn().await;
+    let before = tokio::time::Instant::now();
     near.await.unwrap();
     commit(&lakes[0], "after the death".to_owned()).await.unwrap();
     assert!(before.elapsed() < Duration::from_mins(1));
@@ -146,21 +152,9 @@ async fn a_server_that_dies_in_its_turn_holds_nobody_up_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn who_fails_in_its_turn_leaves_it_to_the_others() {
-    let (kv, lakes) = servers(&[1, 60]).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let near = tokio::spawn(commits_until(lakes[0].clone(), 0, stop.clone()));
-    let failing = {
-        let lake = lakes[1].clone();
-        tokio::spawn(async move { commit(&lake, "given up".to_owned()).await })
-    };
-    while !somebody_waits(&kv).await {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    // The client hung up: the server lives on.
-    failing.abort();
-    assert!(failing.await.unwrap_err().is_cancelled());
-    stop.store(true, Ordering::Relaxed);
+    let (kv, lakes, near) = given_up_in_its_turn().await;
     let before = tokio::time::Instant::now();
+    // The client hung up: the server lives on.
     lakes[1].catalog.sweep_once().await.unwrap();
     near.await.unwrap();
     assert!(before.elapsed() < Duration::from_secs(1), "nobody waited for the end of the turn");
