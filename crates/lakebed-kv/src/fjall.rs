@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,12 +26,15 @@ use crate::row_cache::RowCache;
 use crate::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Version, Versioned, Write};
 
 /// Memory and journal of the embedded engine, in bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FjallConfig {
     /// Journals are kept below this; must be at least 64 MiB.
     pub journal_bytes: u64,
     /// A memtable is flushed at this size.
     pub memtable_bytes: u64,
+    /// Above this, keys and values of all memtables together, writes are held back. It takes two to three times the
+    /// memory, and as long to replay when a crash comes.
+    pub unflushed_bytes: u64,
     /// Cache of table blocks.
     pub cache_bytes: u64,
     /// Cache of single rows.
@@ -40,9 +44,10 @@ pub struct FjallConfig {
 impl Default for FjallConfig {
     fn default() -> Self {
         Self {
-            journal_bytes: 256 << 20,
+            journal_bytes: 64 << 20,
             memtable_bytes: 8 << 20,
-            cache_bytes: 32 << 20,
+            unflushed_bytes: 24 << 20,
+            cache_bytes: 16 << 20,
             row_cache_bytes: 8 << 20,
         }
     }
@@ -56,6 +61,11 @@ const GROUP: usize = 1024;
 
 /// The most bytes of one group.
 const GROUP_BYTES: usize = 32 << 20;
+
+/// How long writes are held back after each group, and in which steps it is looked whether they still must be. Not
+/// longer, because a memtable is asked to be flushed by writes only.
+const HOLD_BACK: Duration = Duration::from_millis(100);
+const HOLD_BACK_STEP: Duration = Duration::from_millis(2);
 
 /// Where the sequence's high-water mark stands, in a keyspace of its own.
 const SEQUENCE_KEY: &[u8] = b"sequence";
@@ -128,6 +138,7 @@ impl FjallKv {
             marks,
             cache: cache.clone(),
             sequence,
+            unflushed_bytes: config.unflushed_bytes,
             stopped: stopped.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -239,6 +250,7 @@ struct Writer {
     marks: Keyspace,
     cache: Arc<RowCache>,
     sequence: u64,
+    unflushed_bytes: u64,
     stopped: Arc<Mutex<Option<Arc<str>>>>,
 }
 
@@ -250,7 +262,19 @@ impl Writer {
                 let take = group_size(&group);
                 let rest = group.split_off(take);
                 self.commit(std::mem::replace(&mut group, rest));
+                self.hold_back();
             }
+        }
+    }
+
+    /// Waits while too much is not flushed. The engine has one thread that flushes and compacts, by turns (of several, one
+    /// would spin while another compacts), and lets memtables grow while it compacts: without this, memory and the next
+    /// start would have no bound under a long stream of writes.
+    fn hold_back(&self) {
+        let mut left = HOLD_BACK;
+        while !left.is_zero() && self.database.write_buffer_size() > self.unflushed_bytes {
+            std::thread::sleep(HOLD_BACK_STEP);
+            left = left.saturating_sub(HOLD_BACK_STEP);
         }
     }
 

@@ -150,8 +150,12 @@ fn setup(options: SetupOptions) -> Result<(), Failure> {
     })
 }
 
+/// How many threads wait for files. Every one keeps memory of its own, half a megabyte after a while, and none waits for
+/// a client or for another one: what finds none free waits its turn.
+const FILE_THREADS: usize = 64;
+
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().max_blocking_threads(FILE_THREADS).enable_all().build()?)
 }
 
 fn main() -> ExitCode {

@@ -71,7 +71,7 @@ fn up(settings: &Settings) -> Result<(), Failure> {
             runtime()?.block_on(DynamoKv::migrate(config, Arc::new(SystemEntropy)))?
         }
         // Their files and objects say themselves how they are to be read.
-        Database::Local(_) | Database::Object(_) | Database::Mem => {
+        Database::Local { .. } | Database::Object(_) | Database::Mem => {
             println!("No migrations to apply.");
             return Ok(());
         }
@@ -92,7 +92,7 @@ fn version(settings: &Settings) -> Result<(), Failure> {
         Database::Dynamo(config) => {
             runtime()?.block_on(DynamoKv::format_version(config, Arc::new(SystemEntropy)))?
         }
-        Database::Local(path) => is_used(path).then_some(1),
+        Database::Local { path, .. } => is_used(path).then_some(1),
         // The objects say which version wrote them, each for itself.
         Database::Object(_) => Some(1),
         Database::Mem => None,
@@ -112,7 +112,7 @@ fn on_engine<T>(
     run: impl AsyncFnOnce(&dyn Kv) -> Result<T, FormatError>,
 ) -> Result<T, Failure> {
     let made = match &settings.database {
-        Database::Local(path) => is_used(path),
+        Database::Local { path, .. } => is_used(path),
         Database::Postgres(config) => {
             let version = PostgresKv::schema_version(config, Arc::new(SystemEntropy));
             runtime()?.block_on(version)?.is_some()

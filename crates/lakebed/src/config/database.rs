@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lakebed_blocks::BlockAddress;
-use lakebed_kv::{DynamoConfig, PostgresConfig};
+use lakebed_kv::{DynamoConfig, FjallConfig, PostgresConfig};
 use lakebed_kv_object::ObjectConfig;
 
 use super::{ConfigError, Values};
@@ -12,7 +12,7 @@ use super::{ConfigError, Values};
 /// Where mutable state is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Database {
-    Local(PathBuf),
+    Local { path: PathBuf, engine: FjallConfig },
     Postgres(Box<PostgresConfig>),
     Dynamo(Box<DynamoConfig>),
     Object(Box<ObjectConfig>),
@@ -23,7 +23,7 @@ impl Database {
     /// As `database.type` calls it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Self::Local(_) => "local",
+            Self::Local { .. } => "local",
             Self::Postgres(_) => "postgres",
             Self::Dynamo(_) => "dynamodb",
             Self::Object(_) => "object",
@@ -33,7 +33,7 @@ impl Database {
 
     /// Whether this process alone uses it. (In the object store, others stand by.)
     pub(crate) fn is_ours_alone(&self) -> bool {
-        matches!(self, Self::Local(_) | Self::Object(_) | Self::Mem)
+        matches!(self, Self::Local { .. } | Self::Object(_) | Self::Mem)
     }
 }
 
@@ -41,7 +41,12 @@ impl Database {
 pub(super) fn database(values: &Values, expand: &dyn Fn(&str) -> PathBuf) -> Result<Database, ConfigError> {
     match values.text("database.type").unwrap_or_default() {
         "local" => {
-            Ok(Database::Local(expand(values.text("database.local.path").unwrap_or("~/lakefs/metadata"))))
+            let path = expand(values.text("database.local.path").unwrap_or("~/lakefs/metadata"));
+            let mut engine = FjallConfig::default();
+            if let Some(bytes) = values.int("database.local.cache_bytes")? {
+                engine.cache_bytes = bytes.max(1 << 20);
+            }
+            Ok(Database::Local { path, engine })
         }
         "postgres" => Ok(Database::Postgres(Box::new(postgres(values)?))),
         "dynamodb" => Ok(Database::Dynamo(Box::new(dynamo(values)?))),

@@ -58,6 +58,7 @@ keys! {
     "actions.env.prefix" Text ignored;
     "database.type" Text used;
     "database.local.path" Text used;
+    "database.local.cache_bytes" Int used;
     "database.local.sync_writes" Bool ignored;
     "database.local.prefetch_size" Int ignored;
     "database.local.enable_logging" Bool ignored;

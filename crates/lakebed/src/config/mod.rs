@@ -175,7 +175,7 @@ impl Settings {
             installation,
             node_cache_bytes: values
                 .int("committed.sstable.memory.cache_size_bytes")?
-                .map_or(NODE_CACHE_BYTES, |bytes| bytes.min(NODE_CACHE_BYTES)),
+                .map_or(NODE_CACHE_BYTES, |bytes| bytes.max(1 << 20)),
         })
     }
 }
@@ -195,6 +195,8 @@ pub(crate) fn report(values: &Values, strict: bool) -> Result<Vec<String>, Confi
 
 #[cfg(test)]
 mod tests {
+    use lakebed_kv::FjallConfig;
+
     use super::*;
 
     fn settings(yaml: &str) -> Result<Settings, ConfigError> {
@@ -215,7 +217,20 @@ mod tests {
     #[test]
     fn paths_start_at_home() {
         let yaml = LEAST.replace("{type: mem}\nblockstore", "{type: local, local: {path: ~/m}}\nblockstore");
-        assert_eq!(settings(&yaml).unwrap().database, Database::Local("/home/x/m".into()));
+        let engine = FjallConfig::default();
+        assert_eq!(settings(&yaml).unwrap().database, Database::Local { path: "/home/x/m".into(), engine });
+    }
+
+    #[test]
+    fn caches_are_as_large_as_configured() {
+        let yaml = LEAST
+            .replace("{type: mem}\nblockstore", "{type: local, local: {cache_bytes: 50000000}}\nblockstore");
+        let found =
+            settings(&format!("{yaml}committed: {{sstable: {{memory: {{cache_size_bytes: 400000000}}}}}}"))
+                .unwrap();
+        assert_eq!(found.node_cache_bytes, 400_000_000);
+        let Database::Local { engine, .. } = found.database else { panic!("{:?}", found.database) };
+        assert_eq!(engine.cache_bytes, 50_000_000);
     }
 
     #[test]
