@@ -107,11 +107,27 @@ impl Drop for OnLoan {
     }
 }
 
+/// How far an answer's body was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// To its end.
+    Whole,
+    /// Until what it is made of failed.
+    Failed,
+    /// Not to its end, and nobody will take the rest.
+    Left,
+}
+
+/// Is told how far a body was taken, and how many bytes that were.
+type Watcher = Box<dyn FnOnce(Taken, u64) + Send + Sync>;
+
 /// The body of an answer: small and whole, or an object's bytes as they come from the store.
 pub struct AnswerBody {
     content: Inner,
-    /// Dropped with the body: when it was sent, or will not be sent any further.
-    _with: Option<Box<dyn Send + Sync>>,
+    /// Bytes that were taken.
+    taken: u64,
+    has_failed: bool,
+    watcher: Option<Watcher>,
 }
 
 enum Inner {
@@ -144,14 +160,53 @@ impl AnswerBody {
     }
 
     fn of(content: Inner) -> Self {
-        Self { content, _with: None }
+        Self { content, taken: 0, has_failed: false, watcher: None }
     }
 
-    /// Drops `what` together with the body, in place of what was to be dropped before: for who wants to know when an
-    /// answer ended.
+    /// Calls `watcher` when the body is dropped, in place of who was to be called before: for who wants to know when an
+    /// answer ended, and how. A connection drops a body with the last of its bytes, without asking whether there are more.
     #[must_use]
-    pub fn with(self, what: impl Send + Sync + 'static) -> Self {
-        Self { _with: Some(Box::new(what)), ..self }
+    pub fn watched(mut self, watcher: impl FnOnce(Taken, u64) + Send + Sync + 'static) -> Self {
+        self.watcher = Some(Box::new(watcher));
+        self
+    }
+
+    fn poll_content(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match &mut self.content {
+            Inner::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Inner::Open(open) => {
+                let Some(stream) = open else { return Poll::Ready(None) };
+                let next = std::task::ready!(stream.poll_next_unpin(context));
+                if next.is_none() {
+                    *open = None;
+                }
+                Poll::Ready(next)
+            }
+            Inner::Stream { stream, remaining, lent } => {
+                if lent.as_ref().is_some_and(|lent| !lent.takes_more(context)) {
+                    return Poll::Pending;
+                }
+                stream.poll_next_unpin(context).map(|next| {
+                    next.map(|chunk| {
+                        chunk.inspect(|bytes| *remaining = remaining.saturating_sub(bytes.len() as u64))
+                    })
+                })
+            }
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        let Some(watcher) = self.watcher.take() else { return };
+        let how = if self.has_failed {
+            Taken::Failed
+        } else if self.is_end_stream() {
+            Taken::Whole
+        } else {
+            Taken::Left
+        };
+        watcher(how, self.taken);
     }
 }
 
@@ -163,33 +218,21 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.content {
-            Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Open(open) => {
-                let Some(stream) = open else { return Poll::Ready(None) };
-                let next = std::task::ready!(stream.poll_next_unpin(context));
-                if next.is_none() {
-                    *open = None;
-                }
-                Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
+        let this = &mut *self;
+        let next = std::task::ready!(this.poll_content(context));
+        Poll::Ready(next.map(|chunk| match chunk {
+            Ok(bytes) => {
+                this.taken += bytes.len() as u64;
+                Ok(Frame::data(match &this.content {
+                    Inner::Stream { lent: Some(lent), .. } => lent.lend(bytes),
+                    _ => bytes,
+                }))
             }
-            Inner::Stream { stream, remaining, lent } => {
-                if lent.as_ref().is_some_and(|lent| !lent.takes_more(context)) {
-                    return Poll::Pending;
-                }
-                stream.poll_next_unpin(context).map(|next| {
-                    next.map(|chunk| {
-                        chunk.map(|bytes| {
-                            *remaining = remaining.saturating_sub(bytes.len() as u64);
-                            Frame::data(match lent {
-                                Some(lent) => lent.lend(bytes),
-                                None => bytes,
-                            })
-                        })
-                    })
-                })
+            Err(error) => {
+                this.has_failed = true;
+                Err(error)
             }
-        }
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -237,6 +280,41 @@ mod tests {
         drop(first);
         assert_eq!(next().map(|bytes| bytes.len()), Some(200 << 10));
         drop(second);
+    }
+
+    /// What is said of a body of which so many frames are taken before it is dropped.
+    fn said(body: AnswerBody, frames: usize) -> (Taken, u64) {
+        let said = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = said.clone();
+        let mut body = body.watched(move |how, bytes| heard.lock().unwrap().push((how, bytes)));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..frames {
+            let _ = Pin::new(&mut body).poll_frame(&mut context);
+        }
+        assert!(said.lock().unwrap().is_empty());
+        drop(body);
+        let said = said.lock().unwrap();
+        assert_eq!(said.len(), 1);
+        said[0]
+    }
+
+    fn pieces(count: usize, broken: bool) -> ByteStream {
+        let error = || BodyError::Client(Box::new(std::io::Error::other("gone")));
+        let last = broken.then(|| Err(error()));
+        futures::stream::iter((0..count).map(|_| Ok(Bytes::from_static(b"four"))).chain(last)).boxed()
+    }
+
+    #[test]
+    fn it_is_said_how_far_a_body_was_taken() {
+        assert_eq!(said(AnswerBody::empty(), 0), (Taken::Whole, 0));
+        assert_eq!(said(AnswerBody::whole("all"), 0), (Taken::Left, 0));
+        assert_eq!(said(AnswerBody::whole("all"), 1), (Taken::Whole, 3));
+        assert_eq!(said(AnswerBody::stream(pieces(2, false), 8), 1), (Taken::Left, 4));
+        assert_eq!(said(AnswerBody::stream(pieces(1, true), 8), 2), (Taken::Failed, 4));
+        // Whose length is known need not be asked for more; one that is open does.
+        assert_eq!(said(AnswerBody::stream(pieces(2, false), 8), 2), (Taken::Whole, 8));
+        assert_eq!(said(AnswerBody::open(pieces(2, false)), 2), (Taken::Left, 8));
+        assert_eq!(said(AnswerBody::open(pieces(2, false)), 3), (Taken::Whole, 8));
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! What both doors need of HTTP: bodies that stream both ways ([`InBody`], [`AnswerBody`]), dates, and a word to who
-//! counts and logs ([`Served`]).
+//! What both doors need of HTTP: bodies that stream both ways ([`InBody`], [`AnswerBody`]), dates, and a word to who counts and logs ([`Served`]).
 //!
 //! No protocol is known here: which headers, statuses and documents there are belongs to the doors.
 
@@ -7,6 +6,6 @@ mod body;
 mod date;
 mod served;
 
-pub use body::{AnswerBody, BoxError, InBody, byte_stream};
+pub use body::{AnswerBody, BoxError, InBody, Taken, byte_stream};
 pub use date::{http_date, parse_http_date};
 pub use served::Served;

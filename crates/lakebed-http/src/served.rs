@@ -26,14 +26,15 @@ pub struct Served {
 }
 
 impl Served {
-    /// Answers a request, and says what it was; more than the operation only if asked for. The answer
-    /// is taken pinned, for it is large and would be carried twice.
-    pub async fn observe<T>(in_detail: bool, answer: Pin<&mut impl Future<Output = T>>) -> (T, Self) {
+    /// Answers a request and says what it was, also when the answer is given up half-way: more than the operation only if
+    /// `self` asks for it. The answer is taken pinned, for it is large and would be carried twice.
+    pub async fn observe<T>(&mut self, answer: Pin<&mut impl Future<Output = T>>) -> T {
+        let noted = RefCell::new(std::mem::take(self));
         SERVED
-            .scope(RefCell::new(Self { in_detail, ..Self::default() }), async {
-                let answered = answer.await;
-                let served = SERVED.with(RefCell::take);
-                (answered, served)
+            .scope(noted, async {
+                // Dropped in the scope, even if the answer is.
+                let _told = Told(self);
+                answer.await
             })
             .await
     }
@@ -41,6 +42,17 @@ impl Served {
     /// Adds to the record of the request that is being answered, if somebody observes.
     pub fn note(add: impl FnOnce(&mut Self)) {
         let _ = SERVED.try_with(|served| add(&mut served.borrow_mut()));
+    }
+}
+
+/// Who is told what was noted, when this is dropped.
+struct Told<'a>(&'a mut Served);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if let Ok(served) = SERVED.try_with(RefCell::take) {
+            *self.0 = served;
+        }
     }
 }
 
@@ -59,8 +71,8 @@ mod tests {
             Served::note(|served| served.repository = Some("lake".to_owned()));
             7
         };
-        let (answer, served) = Served::observe(true, pin!(answering)).await;
-        assert_eq!(answer, 7);
+        let mut served = Served { in_detail: true, ..Served::default() };
+        assert_eq!(served.observe(pin!(answering)).await, 7);
         let wanted = Served {
             in_detail: true,
             operation: Some("commit"),
@@ -68,5 +80,17 @@ mod tests {
             ..Served::default()
         };
         assert_eq!(served, wanted);
+    }
+
+    #[tokio::test]
+    async fn what_was_noted_is_told_of_an_answer_that_was_given_up() {
+        let answering = async {
+            Served::note(|served| served.operation = Some("commit"));
+            std::future::pending::<()>().await;
+        };
+        let mut served = Served::default();
+        let mut answering = pin!(answering);
+        assert!(futures::poll!(pin!(served.observe(answering.as_mut()))).is_pending());
+        assert_eq!(served.operation, Some("commit"));
     }
 }

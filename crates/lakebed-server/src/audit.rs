@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderName, Method, Response, header};
-use http_body::Body;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use lakebed_http::{AnswerBody, Served};
 
 use crate::metrics::Door;
@@ -19,6 +18,16 @@ pub(crate) struct Audit {
     pub(crate) method: Method,
     /// Only if records are wanted at all.
     request: Option<Asked>,
+}
+
+/// How a request ended.
+pub(crate) struct Ended<'a> {
+    pub(crate) status: StatusCode,
+    /// Empty if there was no answer.
+    pub(crate) request_id: &'a str,
+    /// Of the answer's body.
+    pub(crate) sent_bytes: u64,
+    pub(crate) took: Duration,
 }
 
 struct Asked {
@@ -40,12 +49,11 @@ pub(crate) fn service(door: Door) -> &'static str {
 }
 
 /// The id that the answer gives to its request.
-pub(crate) fn request_id(door: Door, response: &Response<AnswerBody>) -> &str {
-    let name = match door {
+pub(crate) fn request_id(door: Door, response: &Response<AnswerBody>) -> Option<&HeaderValue> {
+    response.headers().get(match door {
         Door::S3 => S3_REQUEST_ID,
         Door::Rest => REQUEST_ID,
-    };
-    response.headers().get(name).and_then(|id| id.to_str().ok()).unwrap_or_default()
+    })
 }
 
 fn text(parts: &Parts, name: &HeaderName) -> String {
@@ -69,8 +77,8 @@ impl Audit {
         self.request.is_some()
     }
 
-    /// Writes the record of a request that was answered.
-    pub(crate) fn record(&self, served: &Served, response: &Response<AnswerBody>, took: Duration) {
+    /// Writes the record of a request that has ended.
+    pub(crate) fn record(&self, served: &Served, ended: &Ended<'_>) {
         let Some(asked) = &self.request else { return };
         tracing::info!(
             target: "audit",
@@ -85,11 +93,11 @@ impl Audit {
             user = served.user.as_deref().unwrap_or_default(),
             repository = served.repository.as_deref().unwrap_or_default(),
             r#ref = served.reference.as_deref().unwrap_or_default(),
-            request_id = request_id(self.door, response),
-            status_code = response.status().as_u16(),
-            sent_bytes = response.body().size_hint().exact(),
-            took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-            took_str = ?took,
+            request_id = ended.request_id,
+            status_code = ended.status.as_u16(),
+            sent_bytes = ended.sent_bytes,
+            took = u64::try_from(ended.took.as_nanos()).unwrap_or(u64::MAX),
+            took_str = ?ended.took,
             "HTTP call ended"
         );
     }

@@ -47,6 +47,7 @@ pub(crate) struct Health(Arc<Inner>);
 struct Inner {
     catalog: Catalog,
     draining: AtomicBool,
+    breaking_off: AtomicBool,
     /// When somebody last asked whether the server is ready.
     asked: Cell<Option<Instant>>,
     database: Mutex<Option<Probed>>,
@@ -66,6 +67,7 @@ impl Health {
         Self(Arc::new(Inner {
             catalog,
             draining: AtomicBool::new(false),
+            breaking_off: AtomicBool::new(false),
             asked: Cell::default(),
             database: Mutex::default(),
             store: Mutex::default(),
@@ -80,6 +82,16 @@ impl Health {
     /// Whether it is about to stop.
     pub(crate) fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on requests end because the server does.
+    pub(crate) fn break_off(&self) {
+        self.0.breaking_off.store(true, Ordering::Release);
+    }
+
+    /// Whether what ends before it was answered is broken off by the server.
+    pub(crate) fn is_breaking_off(&self) -> bool {
+        self.0.breaking_off.load(Ordering::Acquire)
     }
 
     /// Whether somebody watches readiness, who would notice that it fails.

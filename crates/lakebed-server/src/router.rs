@@ -14,13 +14,12 @@ use lakebed_s3::S3;
 use lakebed_traces::Traces;
 use tracing::Instrument;
 
-use crate::audit::Audit;
 use crate::debug;
 use crate::health::{self, Health};
 use crate::metrics::{Door, Metrics};
 use crate::page;
-use crate::traces::{self, Sending};
-use lakebed_http::{AnswerBody, BoxError, Served};
+use crate::record::Record;
+use lakebed_http::{AnswerBody, BoxError};
 
 /// What requests are handed to.
 pub struct Doors {
@@ -71,7 +70,7 @@ impl Router {
     /// Answers one request.
     pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<AnswerBody>
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let inner = &self.0;
@@ -84,31 +83,22 @@ impl Router {
         } else {
             return self.own(&parts).await;
         };
-        let counted = inner.metrics.begin(door);
-        let audit = Audit::of(door, &parts);
-        let span = traces::begin(&inner.doors.traces, door, &parts);
-        let in_detail = audit.is_wanted() || !span.is_disabled();
+        let mut record =
+            Record::begin(inner.metrics.begin(door), &inner.health, &inner.doors.traces, door, &parts);
+        let span = record.span().clone();
+        let body = record.arriving(body);
         let request = Request::from_parts(parts, body);
-        let (response, served) = match door {
+        let response = match door {
             Door::S3 => {
                 let answer = pin!(inner.doors.s3.handle(request));
-                Served::observe(in_detail, pin!(answer.instrument(span.clone()))).await
+                record.served().observe(pin!(answer.instrument(span))).await
             }
             Door::Rest => {
                 let answer = pin!(inner.doors.rest.handle(request));
-                Served::observe(in_detail, pin!(answer.instrument(span.clone()))).await
+                record.served().observe(pin!(answer.instrument(span))).await
             }
         };
-        traces::answered(&span, door, &served, &response);
-        // In the span, so that its line says of which trace it is.
-        span.in_scope(|| audit.record(&served, &response, counted.took()));
-        let operation = served.operation.unwrap_or("unknown");
-        let answering = counted.answered(&audit.method, response.status(), operation);
-        if span.is_disabled() {
-            response.map(|body| body.with(answering))
-        } else {
-            response.map(|body| body.with((answering, Sending(span))))
-        }
+        record.sends(response)
     }
 
     /// That the process runs, with the installation's id as soon as it could be read once. It says nothing of the engines:

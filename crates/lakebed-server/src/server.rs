@@ -160,6 +160,7 @@ impl Server {
         if !drained && !running.is_empty() {
             tracing::warn!(connections = running.len(), "requests still in flight are broken off");
         }
+        health.break_off();
         broken_off.cancel();
         running.wait().await;
     }

@@ -6,13 +6,13 @@ use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
 use http::uri::Authority;
 use lakebed_core::traces::REQUEST_SPAN;
-use lakebed_http::{AnswerBody, Served};
+use lakebed_http::Served;
 use lakebed_rest::SecureConnection;
 use lakebed_traces::{Place, Traces, rename};
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::audit;
+use crate::audit::{self, Ended};
 use crate::metrics::{Door, method_label};
 
 /// The most that is kept of a text that a client sent, in characters.
@@ -96,8 +96,8 @@ fn begin_at(place: Place, names_paths: bool, door: Door, parts: &Parts) -> Span 
     span
 }
 
-/// What the request turned out to be, and what is answered.
-pub(crate) fn answered(span: &Span, door: Door, served: &Served, response: &http::Response<AnswerBody>) {
+/// What the request turned out to be, and how it ended.
+pub(crate) fn ended(span: &Span, door: Door, served: &Served, ended: &Ended<'_>) {
     if span.is_disabled() {
         return;
     }
@@ -108,27 +108,17 @@ pub(crate) fn answered(span: &Span, door: Door, served: &Served, response: &http
     };
     span.record("http.route", name.as_str());
     rename(span, name);
-    let status = response.status();
+    let status = ended.status;
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
-    span.record("lakebed.request_id", audit::request_id(door, response));
+    span.record("lakebed.request_id", ended.request_id);
     if let Some(repository) = &served.repository {
         span.record("lakebed.repository", cut(repository, LONGEST));
     }
     if let Some(reference) = &served.reference {
         span.record("lakebed.ref", cut(reference, LONGEST));
-    }
-}
-
-/// Keeps a span from ending before the answer was sent, or broken off.
-pub(crate) struct Sending(pub(crate) Span);
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        // A span ends when it was last left.
-        self.0.in_scope(|| {});
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::{Held, durations, register};
 
@@ -92,16 +92,23 @@ impl Request {
         self.begun.elapsed()
     }
 
-    /// The head of the answer is there. What is given back is to be dropped when the answer was sent.
-    pub(crate) fn answered(self, method: &Method, status: StatusCode, operation: &str) -> Answering {
+    /// What became of it, once that is known. `began`: when the answer did, if it did.
+    pub(crate) fn ended(
+        &self,
+        method: &Method,
+        status: StatusCode,
+        operation: &str,
+        began: Option<Duration>,
+    ) {
         let durations = self.requests.of(self.door);
         let labels = [operation, status.as_str()];
-        durations.first_byte.with_label_values(&labels).observe(self.took().as_secs_f64());
-        let whole = durations.whole.with_label_values(&labels);
+        if let Some(began) = began {
+            durations.first_byte.with_label_values(&labels).observe(began.as_secs_f64());
+        }
+        durations.whole.with_label_values(&labels).observe(self.took().as_secs_f64());
         if self.door == Door::Rest {
             self.requests.rest_total.with_label_values(&[status.as_str(), method_label(method)]).inc();
         }
-        Answering { request: self, whole }
     }
 }
 
@@ -112,17 +119,5 @@ pub(crate) fn method_label(method: &Method) -> &str {
             method.as_str()
         }
         _ => "other",
-    }
-}
-
-/// An answer that is being sent, until it is dropped.
-pub(crate) struct Answering {
-    request: Request,
-    whole: Histogram,
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.whole.observe(self.request.took().as_secs_f64());
     }
 }

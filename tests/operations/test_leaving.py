@@ -1,0 +1,141 @@
+"""Clients that go away: no fault of the server, and said to be that in the records of requests and the metrics."""
+import http.client
+import json
+import socket
+import time
+import urllib.request
+import uuid
+
+import pytest
+
+from doors import BASIC, Door
+from lakebed_server import KEY, SECRET, Server
+from sigv4 import UNSIGNED, Signer
+
+LARGE = 32 << 20
+LOGGED = {"format": "json", "level": "INFO", "audit_log_level": "INFO"}
+
+
+@pytest.fixture(scope="module")
+def silent():
+    """Another S3 server, which takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60)
+        yield listener
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, silent):
+    behind = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    extra = f"gateways: {{s3: {{fallback_url: '{behind}'}}}}"
+    with Server(tmp_path_factory.mktemp("lake"), logging=LOGGED, extra=extra) as running:
+        yield with_lake(running)
+
+
+class Asked:
+    """A request over a connection of its own, which its record is known by."""
+
+    def __init__(self, server, method, path, query="", rest=False, length=0, room=None, kind="application/json"):
+        self.server, self.agent = server, f"client-{uuid.uuid4().hex}"
+        self.connection = socket.socket()
+        if room:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        self.connection.settimeout(60)
+        self.connection.connect(("127.0.0.1", server.port))
+        host = f"127.0.0.1:{server.port}"
+        headers = {"host": host, "authorization": BASIC} if rest else Signer(KEY, SECRET).headers(method, host, path, None, UNSIGNED, {})
+        headers |= {"user-agent": self.agent, "content-length": str(length), "content-type": kind}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.connection.sendall(f"{method} {path}{query} HTTP/1.1\r\n{lines}\r\n".encode())
+
+    def answer(self):
+        """(status, body) of the whole answer."""
+        answer = http.client.HTTPResponse(self.connection)
+        answer.begin()
+        return answer.status, answer.read()
+
+    def record(self):
+        """The only record of it."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            lines = [json.loads(line) for line in self.server.log.read_text().splitlines() if self.agent in line]
+            if lines:
+                assert len(lines) == 1, lines
+                return lines[0]
+        raise AssertionError(f"no record:\n{self.server.tail()}")
+
+
+def counted(server, name, **labels):
+    with urllib.request.urlopen(f"{server.endpoint}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    found = [line for line in lines if line.startswith(name + "{") and all(label in line for label in wanted)]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+
+
+DOWNLOADS = {
+    "s3": ("gateway", "GetObject", lambda server, **how: Asked(server, "GET", "/lake/main/large", **how)),
+    "rest": ("api", "getObject", lambda server, **how: Asked(server, "GET", "/api/v1/repositories/lake/refs/main/objects", "?path=large", rest=True, **how)),
+}
+
+
+@pytest.mark.parametrize("door", DOWNLOADS)
+def test_in_the_middle_of_a_download(server, door):
+    prefix, operation, ask = DOWNLOADS[door]
+    name = f"{prefix}_request_duration_seconds_count"
+    gone, whole = (counted(server, name, operation=operation, code=code) for code in (499, 200))
+    asked = ask(server)
+    assert b" 200 " in asked.connection.recv(1000)
+    asked.connection.close()
+    record = asked.record()
+    assert (record["status_code"], record["operation_id"]) == (499, operation)
+    assert 0 < record["sent_bytes"] < LARGE
+    assert counted(server, name, operation=operation, code=499) == gone + 1
+    assert counted(server, name, operation=operation, code=200) == whole
+
+
+@pytest.mark.parametrize("door", DOWNLOADS)
+def test_who_read_everything_has_not_gone_away(server, door):
+    operation, ask = DOWNLOADS[door][1:]
+    asked = ask(server)
+    assert asked.answer() == (200, bytes(LARGE))
+    asked.connection.close()
+    record = asked.record()
+    assert (record["status_code"], record["operation_id"], record["sent_bytes"]) == (200, operation, LARGE)
+
+
+@pytest.mark.parametrize("method, path, status", [("HEAD", "/lake/main/large", 200), ("HEAD", "/lake/main/none", 404), ("GET", "/lake/main/none", 404), ("DELETE", "/lake/main/none", 204)])
+def test_answers_of_a_few_bytes_or_none(server, method, path, status):
+    asked = Asked(server, method, path)
+    head = asked.connection.recv(4096)
+    assert int(head.split()[1]) == status
+    asked.connection.close()
+    assert asked.record()["status_code"] == status
+
+
+UPLOADS = {
+    "s3": lambda server: Asked(server, "PUT", "/lake/main/half", length=1 << 20),
+    "rest": lambda server: Asked(server, "POST", "/api/v1/repositories/lake/branches/main/objects", "?path=half", rest=True, length=1 << 20),
+}
+
+
+@pytest.mark.parametrize("door", UPLOADS)
+def test_in_the_middle_of_an_upload(server, door):
+    asked = UPLOADS[door](server)
+    asked.connection.sendall(bytes(1000))
+    asked.connection.close()
+    record = asked.record()
+    assert record["status_code"] == 499
+    assert record["operation_id"] == {"s3": "PutObject", "rest": "uploadObject"}[door]
+
+
+def test_before_there_is_an_answer(server, silent):
+    asked = Asked(server, "GET", "/elsewhere/key")
+    behind, _ = silent.accept()
+    with behind:
+        assert behind.recv(1000).startswith(b"GET /elsewhere/key")
+        asked.connection.close()
+        record = asked.record()
+    assert record["status_code"] == 499
+    assert counted(server, "gateway_request_duration_seconds_count", code=499) >= 1
+    assert counted(server, "gateway_request_duration_seconds_count", code="5") == 0
