@@ -1,4 +1,5 @@
-"""Clients that go away: no fault of the server, and said to be that in the records of requests and the metrics."""
+"""Clients that go away, or say and take nothing for too long: no fault of the server, and said to be that in the records of
+requests and the metrics."""
 import http.client
 import json
 import socket
@@ -30,6 +31,23 @@ def server(tmp_path_factory, silent):
     extra = f"gateways: {{s3: {{fallback_url: '{behind}'}}}}"
     with Server(tmp_path_factory.mktemp("lake"), logging=LOGGED, extra=extra) as running:
         yield with_lake(running)
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory):
+    """A server that does not wait for long."""
+    extra = "connections: {receive_timeout: 300ms, send_timeout: 1s}"
+    with Server(tmp_path_factory.mktemp("impatient"), logging=LOGGED, extra=extra) as running:
+        yield with_lake(running)
+
+
+def with_lake(server):
+    """A repository with a large object."""
+    door = Door(server.port)
+    assert door.rest("POST", "/repositories", {"name": "lake", "storage_namespace": "local://lake"})[0] == 201
+    assert door.s3("PUT", "lake/main/large", bytes(LARGE))[0] == 200
+    door.close()
+    return server
 
 
 class Asked:
@@ -139,3 +157,36 @@ def test_before_there_is_an_answer(server, silent):
     assert record["status_code"] == 499
     assert counted(server, "gateway_request_duration_seconds_count", code=499) >= 1
     assert counted(server, "gateway_request_duration_seconds_count", code="5") == 0
+
+
+@pytest.mark.parametrize("door", UPLOADS)
+def test_who_says_nothing_is_told(impatient, door):
+    asked = UPLOADS[door](impatient)
+    asked.connection.sendall(bytes(1000))
+    status, said = asked.answer()
+    if door == "s3":
+        assert status == 400 and b"<Code>RequestTimeout</Code>" in said
+    else:
+        assert status == 408 and "send the request again" in json.loads(said)["message"]
+    assert asked.record()["status_code"] == status
+
+
+def test_who_says_nothing_in_a_document_or_a_form_is_told(impatient):
+    document = Asked(impatient, "POST", "/api/v1/repositories", rest=True, length=100)
+    document.connection.sendall(b'{"name": ')
+    status, said = document.answer()
+    assert status == 408 and "send the request again" in json.loads(said)["message"]
+    form = Asked(impatient, "POST", "/api/v1/repositories/lake/branches/main/objects", "?path=form", rest=True, length=1000, kind="multipart/form-data; boundary=b")
+    form.connection.sendall(b'--b\r\nContent-Disposition: form-data; name="content"\r\n\r\nhal')
+    status, said = form.answer()
+    assert status == 408 and "send the request again" in json.loads(said)["message"]
+
+
+@pytest.mark.parametrize("door", DOWNLOADS)
+def test_who_takes_nothing_is_cut_off(impatient, door):
+    asked = DOWNLOADS[door][2](impatient, room=4096)
+    record = asked.record()
+    assert record["status_code"] == 499 and 0 < record["sent_bytes"] < LARGE
+    with pytest.raises(ConnectionResetError):
+        while asked.connection.recv(1 << 20):
+            pass

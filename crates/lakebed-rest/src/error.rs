@@ -7,7 +7,7 @@ use lakebed_catalog::{CatalogError, ErrorKind};
 use lakebed_core::{NameError, PathError, RefExprError};
 
 use crate::reply;
-use lakebed_http::AnswerBody;
+use lakebed_http::{AnswerBody, Silence};
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,14 @@ impl RestError {
         let mut error = Self::new(status, "");
         error.shape = Shape::Bare;
         error
+    }
+
+    /// A body that broke off: 408 if the client said nothing for too long.
+    pub(crate) fn broken_body(error: &(dyn std::error::Error + 'static), said: String) -> Self {
+        match Silence::is_in(error) {
+            Some(silence) => Self::new(StatusCode::REQUEST_TIMEOUT, silence.to_string()),
+            None => Self::bad_request(said),
+        }
     }
 
     /// A fault of ours. The client learns that there was one, the log learns which.
@@ -166,6 +174,7 @@ impl From<CatalogError> for RestError {
                 Self::new(status_of(kind), error.to_string())
                     .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
             }
+            ErrorKind::Body => Self::broken_body(&error, error.to_string()),
             kind => Self::new(status_of(kind), error.to_string()),
         }
     }

@@ -31,7 +31,8 @@ pub(crate) async fn read(body: InBody) -> Result<Bytes, RestError> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| RestError::bad_request(format!("request body: {error}")))?;
+        let frame =
+            frame.map_err(|error| RestError::broken_body(&*error, format!("request body: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.is_none() && all.is_empty() {
             first = Some(data);

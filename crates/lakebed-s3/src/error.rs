@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use lakebed_auth::AuthError;
 use lakebed_blocks::{BlockError, BodyError};
 use lakebed_catalog::{CatalogError, ErrorKind};
+use lakebed_http::Silence;
 
 use crate::xml::Writer;
 
@@ -309,6 +310,7 @@ impl From<BodyError> for S3Error {
         match error {
             BodyError::Client(source) => match source.downcast::<Self>() {
                 Ok(refusal) => *refusal,
+                Err(source) if Silence::is_in(&*source).is_some() => Self::of(Code::RequestTimeout),
                 Err(_) => Self::of(Code::IncompleteBody),
             },
             BodyError::Store(error) => CatalogError::Blocks(*error).into(),

@@ -34,7 +34,6 @@ mod query;
 mod range;
 mod reply;
 mod service;
-mod silence;
 mod stored;
 mod tags;
 mod write_conditions;

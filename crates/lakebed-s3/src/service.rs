@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use http_body::Body;
 use http_body_util::Full;
 use lakebed_auth::Auth;
-use lakebed_blocks::collect;
+use lakebed_blocks::{BodyError, collect};
 use lakebed_catalog::Catalog;
 use lakebed_core::Entropy;
 use lakebed_http::{AnswerBody, BoxError, InBody, byte_stream};
@@ -21,7 +21,6 @@ use crate::fallback::Fallback;
 use crate::place::{self, Place};
 use crate::query::Query;
 use crate::reply::{self, Reply};
-use crate::silence::Heard;
 use crate::{S3Config, cors, dispatch, ops};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -108,7 +107,7 @@ impl S3 {
             Err(_) => (None, None),
         };
         let answered = match place {
-            Ok(place) => self.answer(parts, place, Heard::of(InBody::new(body)), &request_id).await,
+            Ok(place) => self.answer(parts, place, InBody::new(body), &request_id).await,
             Err(error) => Err(error),
         };
         let mut response = answered.unwrap_or_else(|error| {
@@ -248,7 +247,10 @@ async fn hashed(body: InBody) -> Result<(InBody, String), S3Error> {
     if body.size_hint().lower() > LONGEST_HASHED as u64 {
         return Err(unsaid());
     }
-    let bytes = collect(byte_stream(body), LONGEST_HASHED).await.map_err(|_| unsaid())?;
+    let bytes = collect(byte_stream(body), LONGEST_HASHED).await.map_err(|error| match error {
+        BodyError::Client(_) => S3Error::from(error),
+        BodyError::Store(_) => unsaid(),
+    })?;
     let hash = hex::encode(Sha256::digest(&bytes));
     Ok((InBody::new(Full::new(bytes)), hash))
 }

@@ -12,6 +12,7 @@ mod record;
 mod router;
 mod server;
 mod stop;
+mod taking;
 mod tls;
 mod traces;
 mod waiting_room;

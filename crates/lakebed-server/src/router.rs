@@ -19,7 +19,7 @@ use crate::health::{self, Health};
 use crate::metrics::{Door, Metrics};
 use crate::page;
 use crate::record::Record;
-use lakebed_http::{AnswerBody, BoxError};
+use lakebed_http::{AnswerBody, BoxError, Heard};
 
 /// What requests are handed to.
 pub struct Doors {
@@ -45,6 +45,8 @@ struct Inner {
     doors: Doors,
     metrics: Metrics,
     health: Health,
+    /// How long a client may send nothing of a body that is waited for.
+    receive_timeout: Duration,
     /// The installation's id, once known: it never changes.
     installation: OnceLock<String>,
 }
@@ -53,10 +55,11 @@ struct Inner {
 const INSTALLATION_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Router {
-    /// A router to these doors, which counts what goes through them.
-    pub fn new(doors: Doors, metrics: Metrics) -> Self {
+    /// A router to these doors, which counts what goes through them. A client may send nothing of a body that is waited for
+    /// for `receive_timeout`.
+    pub fn new(doors: Doors, metrics: Metrics, receive_timeout: Duration) -> Self {
         let health = Health::new(doors.catalog.clone());
-        Self(Arc::new(Inner { doors, metrics, health, installation: OnceLock::new() }))
+        Self(Arc::new(Inner { doors, metrics, health, receive_timeout, installation: OnceLock::new() }))
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -86,7 +89,7 @@ impl Router {
         let mut record =
             Record::begin(inner.metrics.begin(door), &inner.health, &inner.doors.traces, door, &parts);
         let span = record.span().clone();
-        let body = record.arriving(body);
+        let body = Heard::new(record.arriving(body), inner.receive_timeout);
         let request = Request::from_parts(parts, body);
         let response = match door {
             Door::S3 => {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::linger::Lingering;
+use crate::taking::Taking;
 use crate::{Router, Stop, Tls};
 
 /// What a connection holds at most of what it has read or is to write, in bytes: a client that stops in the middle keeps
@@ -40,6 +41,8 @@ pub struct ServerConfig {
     pub most_connections: usize,
     /// How long a client may take to send a request's head, and for the handshake of TLS before it.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub send_timeout: Duration,
     /// How long the server goes on as ever after it was told to stop, but for saying that it is not ready: until then
     /// whoever sends it requests should have noticed. It does not wait for one that never asked.
     pub grace: Duration,
@@ -54,6 +57,7 @@ impl Default for ServerConfig {
             tls: None,
             most_connections: 10_000,
             header_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_mins(1),
             grace: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
         }
@@ -105,6 +109,7 @@ impl Server {
             router: self.router,
             tls: self.config.tls.clone(),
             header_timeout: self.config.header_timeout,
+            send_timeout: self.config.send_timeout,
             connections: http_builder(self.config.header_timeout),
             graceful: GracefulShutdown::new(),
             broken_off: CancellationToken::new(),
@@ -171,6 +176,7 @@ struct Serving {
     router: Router,
     tls: Option<Tls>,
     header_timeout: Duration,
+    send_timeout: Duration,
     connections: auto::Builder<TokioExecutor>,
     graceful: GracefulShutdown,
     /// Ends whatever has not ended.
@@ -184,7 +190,8 @@ impl Serving {
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT);
         let counted = self.router.metrics().connection();
-        let (router, tls, limit) = (self.router.clone(), self.tls.clone(), self.header_timeout);
+        let (router, tls) = (self.router.clone(), self.tls.clone());
+        let (handshake, send) = (self.header_timeout, self.send_timeout);
         let (builder, watcher) = (self.connections.clone(), self.graceful.watcher());
         let broken_off = self.broken_off.clone();
         let served = async move {
@@ -193,9 +200,10 @@ impl Serving {
             let service = service_fn(move |request| answer(router.clone(), request, peer, secure));
             // A connection that breaks is the client's affair.
             let ended = if let Some(tls) = tls {
-                let Some(stream) = tls.accept(stream, limit).await else { return };
+                let Some(stream) = tls.accept(stream, handshake, send).await else { return };
                 watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await
             } else {
+                let stream = Taking::of(stream, send);
                 watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await
             };
             if let Err(error) = ended {

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::taking::Taking;
+
 /// The first byte of whoever begins a handshake.
 const HANDSHAKE: u8 = 0x16;
 
@@ -77,13 +79,14 @@ impl Tls {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// The encrypted connection; `None` if the client did not get that far in time. One that speaks plain HTTP is told
+    /// The encrypted connection, whose client may take nothing for `send`; `None` if it did not get that far in time. One that speaks plain HTTP is told
     /// so.
     pub(crate) async fn accept(
         &self,
         mut stream: TcpStream,
         limit: Duration,
-    ) -> Option<TlsStream<TcpStream>> {
+        send: Duration,
+    ) -> Option<TlsStream<Taking<TcpStream>>> {
         let handshake = async {
             let mut first = [0];
             if stream.peek(&mut first).await.ok()? == 0 {
@@ -93,7 +96,7 @@ impl Tls {
                 refuse_plain(&mut stream).await;
                 return None;
             }
-            match self.0.accept(stream).await {
+            match self.0.accept(Taking::of(stream, send)).await {
                 Ok(stream) => Some(stream),
                 // A scan, a client that does not trust us: their affair.
                 Err(error) => {

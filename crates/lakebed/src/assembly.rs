@@ -177,12 +177,13 @@ impl Lake {
             traces,
             debug: settings.debug,
         };
-        let router = Router::new(doors, self.metrics.clone());
+        let router = Router::new(doors, self.metrics.clone(), settings.connections.receive_timeout);
         let tls = settings.tls.as_ref().map(|files| Tls::load(&files.chain, &files.key)).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let config = ServerConfig {
             listen_address: settings.listen_address.clone(),
             tls,
+            send_timeout: settings.connections.send_timeout,
             grace: settings.shutdown.grace,
             drain_timeout: settings.shutdown.drain_timeout,
             ..ServerConfig::default()

@@ -141,7 +141,7 @@ async fn form(
     let boundary = multer::parse_boundary(content_type)
         .map_err(|_| RestError::bad_request("no multipart boundary parameter in Content-Type"))?;
     let mut form = multer::Multipart::new(byte_stream(body), boundary);
-    let broken = |error: multer::Error| RestError::bad_request(format!("request body: {error}"));
+    let broken = |error: multer::Error| RestError::broken_body(&error, format!("request body: {error}"));
     let field = loop {
         match form.next_field().await.map_err(broken)? {
             Some(field) if field.name() == Some(CONTENT_FIELD) => break field,

@@ -40,6 +40,8 @@ keys! {
     "debug.enabled" Bool used;
     "shutdown.grace" Duration used;
     "shutdown.drain_timeout" Duration used;
+    "connections.receive_timeout" Duration used;
+    "connections.send_timeout" Duration used;
     "logging.format" Text used;
     "logging.level" Text used;
     "logging.audit_log_level" Text used;

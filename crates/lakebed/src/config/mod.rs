@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use database::Database;
 use lakebed_s3::S3Config;
 use lakebed_traces::TracesConfig;
-pub(crate) use process::{LogOutput, Logging, Shutdown, TlsFiles};
+pub(crate) use process::{Connections, LogOutput, Logging, Shutdown, TlsFiles};
 pub(crate) use store::Blockstore;
 pub(crate) use stores::StoreSettings;
 pub(crate) use values::Values;
@@ -68,6 +68,7 @@ pub(crate) struct Settings {
     pub(crate) listen_address: String,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) connections: Connections,
     pub(crate) logging: Logging,
     /// Whether spans are exported, and where to.
     pub(crate) traces: Option<TracesConfig>,
@@ -163,6 +164,7 @@ impl Settings {
             listen_address: values.text("listen_address").unwrap_or("0.0.0.0:8000").to_owned(),
             tls: process::tls(values, &expand)?,
             shutdown: process::shutdown(values)?,
+            connections: process::connections(values)?,
             logging: process::logging(values, &expand)?,
             traces: traces::traces(values)?,
             debug: values.bool("debug.enabled")?.unwrap_or(false),

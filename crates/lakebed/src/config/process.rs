@@ -19,6 +19,15 @@ pub(crate) struct Shutdown {
     pub(crate) drain_timeout: Duration,
 }
 
+/// How long clients may keep the server waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connections {
+    /// For more of a body that they send.
+    pub(crate) receive_timeout: Duration,
+    /// For taking something of what is sent to them.
+    pub(crate) send_timeout: Duration,
+}
+
 /// Where log lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LogOutput {
@@ -58,13 +67,31 @@ pub(super) fn tls(
     }
 }
 
-pub(super) fn shutdown(values: &Values) -> Result<Shutdown, ConfigError> {
-    let time = |key, default| -> Result<Duration, ConfigError> {
-        let seconds = values.duration(key)?.unwrap_or(default);
-        Ok(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
-    };
-    Ok(Shutdown { grace: time("shutdown.grace", 5.0)?, drain_timeout: time("shutdown.drain_timeout", 30.0)? })
+fn time(values: &Values, key: &'static str, default: f64) -> Result<Duration, ConfigError> {
+    let seconds = values.duration(key)?.unwrap_or(default);
+    Ok(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
+
+pub(super) fn shutdown(values: &Values) -> Result<Shutdown, ConfigError> {
+    Ok(Shutdown {
+        grace: time(values, "shutdown.grace", 5.0)?,
+        drain_timeout: time(values, "shutdown.drain_timeout", 30.0)?,
+    })
+}
+
+pub(super) fn connections(values: &Values) -> Result<Connections, ConfigError> {
+    // Zero would cut off everybody at once: it is taken for no limit.
+    let limit = |key| {
+        time(values, key, 60.0).map(|time| if time.is_zero() { UNLIMITED } else { time.min(UNLIMITED) })
+    };
+    Ok(Connections {
+        receive_timeout: limit("connections.receive_timeout")?,
+        send_timeout: limit("connections.send_timeout")?,
+    })
+}
+
+/// Longer than any connection: a timer of all of time would overflow.
+const UNLIMITED: Duration = Duration::from_hours(10 * 365 * 24);
 
 pub(super) fn logging(values: &Values, expand: &dyn Fn(&str) -> PathBuf) -> Result<Logging, ConfigError> {
     let mut outputs: Vec<LogOutput> = Vec::new();
@@ -126,6 +153,21 @@ mod tests {
         assert_eq!(outputs("logging: {output: '-,='}"), [LogOutput::File("-,=".into())]);
         assert_eq!(outputs("logging: {output: '='}"), [LogOutput::Stderr]);
         assert_eq!(outputs("logging: {level: info}"), [LogOutput::Stdout]);
+    }
+
+    #[test]
+    fn clients_are_waited_for_so_long() {
+        let seconds = |yaml| {
+            let connections = read(yaml, |values| super::connections(values).unwrap());
+            (connections.receive_timeout.as_secs(), connections.send_timeout.as_secs())
+        };
+        assert_eq!(seconds("logging: {level: info}"), (60, 60));
+        assert_eq!(seconds("connections: {receive_timeout: 5s, send_timeout: 2m}"), (5, 120));
+        let unlimited = UNLIMITED.as_secs();
+        assert_eq!(
+            seconds("connections: {receive_timeout: 0s, send_timeout: 1000000h}"),
+            (unlimited, unlimited)
+        );
     }
 
     #[test]
