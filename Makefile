@@ -64,11 +64,12 @@ test-spark: build .venv/spark_3_5/ready .venv/spark_4_0/ready ## Spark on s3a://
 	.venv/spark_4_0/bin/python -m pytest -q -p no:cacheprovider tests/clients/spark
 
 .PHONY: test-suites
-test-suites: build .venv/main/ready ## Public S3 suites against the built server (a part of test-all: their programs are built for it)
+test-suites: build .venv/main/ready ## Public S3 suites and MinIO's mc against the built server (a part of test-all: their programs are built for it)
 	scripts/need_suites.sh
 	$(PYTHON) tests/suites/run.py versitygw
 	$(PYTHON) tests/suites/run.py minio-go
 	$(PYTHON) tests/suites/run.py s3s-e2e
+	$(PYTEST) tests/clients/mc
 
 .PHONY: test-java
 test-java: build venvs .venv/java_sdk/ready ## The AWS SDK for Java (a part of test-all: it is fetched by Maven)
