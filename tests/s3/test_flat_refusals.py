@@ -1,5 +1,6 @@
 """What S3 refuses in requests that are almost right, and in which words."""
 import hashlib
+import html
 
 import pytest
 import requests
@@ -10,7 +11,7 @@ from plain_buckets import fill, refused
 def word(content, element):
     """The text of an element, if the document has it."""
     start, end = f"<{element}>".encode(), f"</{element}>".encode()
-    return content.split(start)[1].split(end)[0].decode() if start in content else None
+    return html.unescape(content.split(start)[1].split(end)[0].decode()) if start in content else None
 
 
 def test_a_checksum_of_another_algorithm_than_announced(raw, bucket):
@@ -50,8 +51,7 @@ def test_attributes_must_be_named(raw, client, bucket):
 
 
 def test_an_upload_that_was_begun_at_another_time_stays(client, raw, bucket):
-    upload = {"Bucket": bucket, "Key": "k", "UploadId": client.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]}
-    query = {"uploadId": upload["UploadId"]}
+    query = {"uploadId": client.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]}
 
     def abort(time):
         return raw.s3("DELETE", f"{bucket}/k", query=query, headers={"x-amz-if-match-initiated-time": time})[0]
@@ -59,6 +59,11 @@ def test_an_upload_that_was_begun_at_another_time_stays(client, raw, bucket):
     begun = client.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"]
     assert abort("Tue, 01 Jan 2019 00:00:00 GMT") == 412
     assert abort("nonsense") == 412
+    # S3 takes a time to come for no condition.
+    assert abort("Thu, 01 Jan 2099 00:00:00 GMT") == 204
+    upload = client.create_multipart_upload(Bucket=bucket, Key="k")
+    query = {"uploadId": upload["UploadId"]}
+    begun = client.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"]
     assert abort(begun.strftime("%a, %d %b %Y %H:%M:%S GMT")) == 204
     assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
 
@@ -147,6 +152,10 @@ def test_a_head_that_is_too_long_is_said_before_its_bucket(raw):
         (lambda text: text.replace("Credential=", "Other="), "missing Credential."),
         (lambda text: text.replace("Signature=", "Other="), "missing Signature."),
         (lambda text: text.replace("/s3/", "/ec2/"), 'incorrect service "ec2". This endpoint belongs to "s3".'),
+        (
+            lambda text: text.replace("aws4_request", "extra/things"),
+            'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
+        ),
         (lambda text: text.replace("aws4_request", "aws_request"), 'incorrect terminal "aws_request". This endpoint uses "aws4_request".'),
     ],
 )
@@ -159,9 +168,79 @@ def test_words_about_a_malformed_signature(raw, bucket, change, message):
         assert word(content, "Message") == f"The authorization header is malformed; {message}"
 
 
-def test_an_unknown_scheme_at_the_list_of_buckets(raw):
-    status, content, _ = raw.send("GET", "/", None, {"Authorization": "nonsense"})
+@pytest.mark.parametrize(
+    "header, message, value",
+    [
+        ("nonsense", "Authorization header is invalid -- one and only one ' ' (space) required", "nonsense"),
+        ("Digest x", "Unsupported Authorization Type", "Digest x"),
+        ("AWS2-HMAC-SHA1 Credential=x", "Unsupported Authorization Type", "AWS2-HMAC-SHA1"),
+    ],
+)
+def test_an_unknown_scheme_at_the_list_of_buckets(raw, header, message, value):
+    status, content, _ = raw.send("GET", "/", None, {"Authorization": header})
+    assert (status, word(content, "Code"), word(content, "Message")) == (400, "InvalidArgument", message), content
+    assert (word(content, "ArgumentName"), word(content, "ArgumentValue")) == ("Authorization", value)
+
+
+def test_a_hash_that_is_none_is_named(raw, bucket):
+    status, content, _ = raw.s3("PUT", f"{bucket}/k", b"x", payload="nonsense")
     assert (status, word(content, "Code")) == (400, "InvalidArgument"), content
+    assert (word(content, "ArgumentName"), word(content, "ArgumentValue")) == ("x-amz-content-sha256", "nonsense")
+
+
+@pytest.mark.parametrize(
+    "headers, answer",
+    [
+        ({"x-amz-tagging": "a%21=b"}, (400, "InvalidTag", "The TagKey you have provided is invalid")),
+        ({"x-amz-tagging": "a=%21"}, (400, "InvalidTag", "The TagValue you have provided is invalid")),
+        ({"x-amz-tagging": f"{'k' * 129}=b"}, (400, "InvalidTag", "The TagKey you have provided is invalid")),
+    ],
+)
+def test_words_about_tags(raw, bucket, headers, answer):
+    status, content, _ = raw.s3("PUT", f"{bucket}/k", b"x", headers=headers)
+    assert (status, word(content, "Code"), word(content, "Message")) == answer, content
+    assert "letters, digits, spaces" in word(content, "Detail")
+
+
+def test_words_about_ranges_and_amounts(raw, client, bucket):
+    fill(client, bucket, "key")
+    status, content, _ = raw.s3("GET", f"{bucket}/key", headers={"Range": "bytes=100-"})
+    assert (status, word(content, "Message")) == (416, "The requested range is not satisfiable")
+    status, content, _ = raw.s3("GET", "", query={"max-buckets": "0"})
+    assert (status, word(content, "Message")) == (400, "Argument max-buckets must be an integer between 1 and 10000.")
+    upload = client.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    for size, what in (("-1", "less than zero"), ("x", "invalid")):
+        done = b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>"
+        status, content, _ = raw.s3("POST", f"{bucket}/k", done, query={"uploadId": upload}, headers={"x-amz-mp-object-size": size})
+        message = word(content, "Message")
+        assert (status, message) == (400, f"Value for x-amz-mp-object-size header is {what}: '{size}'"), content
+    client.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=upload)
+
+
+def test_words_about_chunks_that_end_early(raw, bucket):
+    headers = {"x-amz-decoded-content-length": "5", "content-encoding": "aws-chunked", "x-amz-trailer": "x-amz-checksum-crc32"}
+    status, content, _ = raw.s3("PUT", f"{bucket}/k", b"5\r\nhello\r\n", headers=headers, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+    assert (status, word(content, "Code"), word(content, "Message")) == (400, "IncompleteBody", "The request body terminated unexpectedly"), content
+
+
+def test_words_about_forms(flat, bucket):
+    url = f"{flat.endpoint}/{bucket}"
+    post = lambda data, kind: requests.post(url, data=data, headers={"Content-Type": kind}, timeout=60)  # noqa: E731
+    said = lambda answer: (answer.status_code, word(answer.content, "Code"), word(answer.content, "Message"))  # noqa: E731
+    answer = post("x", "text/plain")
+    assert said(answer) == (412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
+    assert word(answer.content, "Condition") == "Bucket POST must be of the enclosure-type multipart/form-data"
+    assert said(post("x", "multipart/form-data")) == (400, "MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data.")
+
+    def form(**fields):
+        return requests.post(url, data={name.replace("_", "-"): value for name, value in fields.items()}, files={"file": b"x"}, timeout=60)
+
+    assert said(form(key="k")) == (403, "AccessDenied", "Access Denied.")
+    answer = form(key="k", x_amz_signature="00")
+    assert said(answer) == (400, "InvalidArgument", "Bucket POST must contain a field named 'policy'.  If it is specified, please check the order of the fields.")
+    assert (word(answer.content, "ArgumentName"), word(answer.content, "ArgumentValue")) == ("policy", "")
+    answer = requests.post(url, files={"key": (None, b"k")}, timeout=60)
+    assert said(answer) == (400, "InvalidArgument", "POST requires exactly one file upload per request.")
 
 
 def test_a_part_that_is_not_there_is_said_as_s3_says_it(client, bucket):
@@ -170,6 +249,6 @@ def test_a_part_that_is_not_there_is_said_as_s3_says_it(client, bucket):
     with pytest.raises(client.exceptions.ClientError) as caught:
         client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
     error = caught.value.response["Error"]
-    assert error["Code"] == "InvalidPart" and error["Message"].startswith("One or more of the specified parts could not be found.")
+    assert error["Code"] == "InvalidPart" and error["Message"].startswith("One or more of the specified parts could not be found.  The part")
     assert "part 1" in error["Detail"]
     client.abort_multipart_upload(**upload)

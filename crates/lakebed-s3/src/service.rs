@@ -179,11 +179,8 @@ impl S3 {
             && !query.has("delete")
             && !auth::is_signed(&parts)
         {
-            return Err(S3Error::new(
-                Code::PreconditionFailed,
-                "Bucket POST must be of the enclosure-type multipart/form-data",
-            )
-            .with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"));
+            return Err(S3Error::of(Code::PreconditionFailed)
+                .with("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"));
         }
         let (body, body_hash) = if auth::needs_body_hash(&parts) {
             auth::may_hold_body(self, &parts).await?;

@@ -23,6 +23,9 @@ fn invalid(message: &'static str) -> S3Error {
     S3Error::new(Code::InvalidTag, message)
 }
 
+/// What a key and a value may be made of.
+const PLAIN: &str = "letters, digits, spaces and + - = . _ : / @";
+
 /// Whether every percent sign begins the escape of a byte.
 fn is_escaped(text: &str) -> bool {
     let escape =
@@ -35,15 +38,15 @@ impl Tags {
         let mut tags = BTreeMap::new();
         for (key, value) in pairs {
             if key.is_empty() || key.chars().count() > LONGEST_KEY || !is_plain(&key) {
-                return Err(invalid(
-                    "The TagKey you have provided is invalid: 1 to 128 letters, digits, spaces and + - = . _ : / @.",
-                ));
+                return Err(invalid("The TagKey you have provided is invalid")
+                    .with("TagKey", key)
+                    .with("Detail", format!("A key has 1 to {LONGEST_KEY} {PLAIN}.")));
             }
             if value.chars().count() > LONGEST_VALUE || !is_plain(&value) {
-                return Err(invalid(
-                    "The TagValue you have provided is invalid: at most 256 letters, digits, spaces and \
-                     + - = . _ : / @.",
-                ));
+                return Err(invalid("The TagValue you have provided is invalid")
+                    .with("TagKey", key)
+                    .with("TagValue", value)
+                    .with("Detail", format!("A value has at most {LONGEST_VALUE} {PLAIN}.")));
             }
             if tags.insert(key, value).is_some() {
                 return Err(invalid("Cannot provide multiple Tags with the same key"));

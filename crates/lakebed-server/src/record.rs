@@ -226,8 +226,7 @@ fn is_gone(error: &(dyn Error + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt;
-    use http_body_util::StreamBody;
+    use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
 
@@ -268,13 +267,12 @@ mod tests {
             (ErrorKind::InvalidInput, false),
             (ErrorKind::InvalidData, false),
         ] {
-            let frames = futures::stream::iter([Ok(Frame::data(Bytes::from_static(b"x"))), Err(kind.into())]);
+            let gone_or_not: Result<_, std::io::Error> = Err(kind.into());
+            let frames = futures::stream::iter([Ok(Frame::data(Bytes::from_static(b"x"))), gone_or_not]);
             let broke = Broke::default();
-            let body = StreamBody::new(frames.map(|frame: Result<_, std::io::Error>| frame));
-            let mut body = Arriving { body, broke: broke.clone() };
-            let mut next = || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
-            assert!(next().await.unwrap().is_ok() && !broke.is_so());
-            assert!(next().await.unwrap().is_err());
+            let mut body = Arriving { body: StreamBody::new(frames), broke: broke.clone() };
+            assert!(body.frame().await.unwrap().is_ok() && !broke.is_so());
+            assert!(body.frame().await.unwrap().is_err());
             assert_eq!(broke.is_so(), gone, "{kind:?}");
         }
     }

@@ -21,7 +21,7 @@ pub(crate) async fn authenticate(s3: &S3, fields: &Fields) -> Result<Signer, S3E
     let any = |names: &[&str]| names.iter().any(|name| fields.get(name).is_some());
     let is_v4 = any(&["x-amz-algorithm", "x-amz-credential", "x-amz-signature"]);
     if !is_v4 && !any(&["policy", "signature"]) {
-        return Err(S3Error::new(Code::AccessDenied, "Access Denied: the form has no policy."));
+        return Err(S3Error::of(Code::AccessDenied).with("Detail", "The form has no policy."));
     }
     let policy = fields.required("policy")?;
     if is_v4 { version4(s3, fields, policy).await } else { version2(s3, fields, policy).await }
@@ -33,13 +33,14 @@ async fn version4(s3: &S3, fields: &Fields, policy: &str) -> Result<Signer, S3Er
     let (credential, date) = (fields.required("x-amz-credential")?, fields.required("x-amz-date")?);
     if algorithm != ALGORITHM {
         let why = "Only AWS4-HMAC-SHA256 is supported";
-        return Err(S3Error::argument("x-amz-algorithm", algorithm, why));
+        return Err(S3Error::argument("X-Amz-Algorithm", algorithm, why));
     }
     let parsed = Credential::parse(credential)
         .map_err(|why| S3Error::argument("x-amz-credential", credential, why))?;
     if date_time::parse(date).is_none() || !date.starts_with(parsed.scope.date) {
-        let why = "x-amz-date must look like 20130524T000000Z, of the day in x-amz-credential.";
-        return Err(S3Error::argument("x-amz-date", date, why));
+        let why = "X-Amz-Date must be formated via ISO8601 Long format";
+        return Err(S3Error::argument("X-Amz-Date", date, why)
+            .with("Detail", "It must look like 20130524T000000Z, of the day in x-amz-credential."));
     }
     let key = lookup(s3, parsed.access_key).await?;
     let signing_key = s3.keys().get(&parsed, &key.secret);

@@ -100,15 +100,23 @@ pub(crate) async fn authenticate(
                 v4::header(s3, parts, query, given, body_hash).await
             } else if given.starts_with("AWS ") {
                 v2::header(s3, parts, query, given).await
-            } else {
+            } else if given.starts_with("AWS4-ECDSA-P256-SHA256 ") {
                 Err(S3Error::new(
                     Code::NotImplemented,
-                    "Of signatures, AWS4-HMAC-SHA256 and version 2 are known.",
+                    "Of signatures, AWS4-HMAC-SHA256 and version 2 are served.",
                 ))
+            } else {
+                // The scheme alone is sent back: what follows may be a secret.
+                let scheme = given.split(' ').next().unwrap_or_default();
+                Err(S3Error::argument("Authorization", scheme, "Unsupported Authorization Type"))
             }
         }
         None if v4_query => v4::query(s3, parts, query).await,
         None if v2_query => v2::query(s3, parts, query).await,
+        Some(given) if !given.is_empty() && !given.contains(' ') => {
+            let why = "Authorization header is invalid -- one and only one ' ' (space) required";
+            Err(S3Error::argument("Authorization", given, why))
+        }
         Some(given) if !given.is_empty() => {
             Err(S3Error::argument("Authorization", given, "Unsupported Authorization Type"))
         }

@@ -48,6 +48,10 @@ impl<'a> Credential<'a> {
             return Err(shape());
         }
         if terminal != "aws4_request" {
+            // A key may have slashes, but not if the rest is not as it should be.
+            if access_key.contains('/') {
+                return Err(shape());
+            }
             return Err(format!("incorrect terminal \"{terminal}\". This endpoint uses \"aws4_request\"."));
         }
         if service != "s3" {
@@ -179,7 +183,7 @@ pub(super) async fn header(
 ) -> Result<Authenticated, S3Error> {
     let Begun { sent, text, key } = begin(s3, parts, given).await?;
     let claim_text = match parts.headers.get(CONTENT_SHA256) {
-        Some(value) => value.to_str().map_err(|_| Claim::refused())?,
+        Some(value) => value.to_str().map_err(|_| Claim::refused(""))?,
         None => body_hash.ok_or_else(|| {
             S3Error::new(
                 Code::InvalidRequest,

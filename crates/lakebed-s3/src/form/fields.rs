@@ -53,9 +53,12 @@ impl Fields {
     pub(crate) fn required(&self, name: &'static str) -> Result<&str, S3Error> {
         self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
             S3Error::argument(
-                "Name",
                 name,
-                format!("Bucket POST must contain a field named '{name}' before the file."),
+                "",
+                format!(
+                    "Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the \
+                     fields."
+                ),
             )
         })
     }

@@ -41,7 +41,10 @@ fn cut() -> S3Error {
 
 /// The boundary that the content type names.
 pub(crate) fn boundary(headers: &HeaderMap) -> Result<String, S3Error> {
-    let missing = || malformed("The Content-Type of the form names no boundary.");
+    let missing = || {
+        S3Error::of(Code::MalformedPOSTRequest)
+            .with("Detail", "The Content-Type of the form names no boundary.")
+    };
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).ok_or_else(missing)?;
     parameters(kind)
         .find(|(name, _)| name.eq_ignore_ascii_case("boundary"))

@@ -42,31 +42,33 @@ impl Policy {
     /// Reads the field `policy`: base64 of a JSON document.
     pub(crate) fn parse(encoded: &str) -> Result<Self, S3Error> {
         let compact: String = encoded.split_ascii_whitespace().collect();
-        let document = STANDARD.decode(compact).map_err(|_| invalid("it is not base64."))?;
+        let document = STANDARD.decode(compact).map_err(|_| invalid("invalid Base64 encoding."))?;
         let document: Map<String, Value> =
-            serde_json::from_slice(&document).map_err(|_| invalid("it is not a JSON object."))?;
+            serde_json::from_slice(&document).map_err(|_| invalid("Invalid JSON."))?;
         let expires = document
             .get("expiration")
             .and_then(Value::as_str)
-            .ok_or_else(|| invalid("it has no 'expiration'."))?;
+            .ok_or_else(|| invalid("Policy missing expiration."))?;
         let expires = time(expires)
             .ok_or_else(|| invalid("its 'expiration' does not look like 2030-01-31T12:00:00.000Z."))?;
         let conditions = document
             .get("conditions")
             .and_then(Value::as_array)
             .filter(|conditions| !conditions.is_empty())
-            .ok_or_else(|| invalid("it has no 'conditions', or an empty list of them."))?;
+            .ok_or_else(|| invalid("Policy missing conditions."))?;
         let mut parsed = Vec::with_capacity(conditions.len());
         for condition in conditions {
             match condition {
                 Value::Object(pairs) if !pairs.is_empty() => {
                     for (name, value) in pairs {
-                        let value = value.as_str().ok_or_else(|| invalid("a value is not a text."))?;
+                        let value = value
+                            .as_str()
+                            .ok_or_else(|| invalid("Invalid Simple-Condition: value must be a string."))?;
                         parsed.push(Condition::Is(name.to_ascii_lowercase(), value.to_owned()));
                     }
                 }
                 Value::Array(words) => parsed.push(Condition::of_words(words)?),
-                _ => return Err(invalid("a condition is neither an object nor a list.")),
+                _ => return Err(invalid("Invalid condition test: must be a List or Object.")),
             }
         }
         Ok(Self { expires, conditions: parsed })

@@ -38,7 +38,7 @@ impl Operation for ListBuckets {
             Some(text) => match text.parse() {
                 Ok(number) if (1..=MOST_BUCKETS).contains(&number) => Some(number),
                 _ => {
-                    let message = "max-buckets must be an integer between 1 and 10000";
+                    let message = "Argument max-buckets must be an integer between 1 and 10000.";
                     return Err(S3Error::argument("max-buckets", text, message));
                 }
             },

@@ -50,9 +50,11 @@ impl Operation for CompleteMultipartUpload {
         let size = text(OBJECT_SIZE)
             .map(|size| {
                 size.parse().map_err(|_| {
+                    let is_negative = size.parse::<i64>().is_ok();
+                    let what = if is_negative { "less than zero" } else { "invalid" };
                     S3Error::new(
                         Code::InvalidRequest,
-                        "Value for x-amz-mp-object-size header is invalid: a number of bytes.",
+                        format!("Value for x-amz-mp-object-size header is {what}: '{size}'"),
                     )
                 })
             })

@@ -102,7 +102,7 @@ async fn read_fields(form: &mut Multipart) -> Result<Fields, S3Error> {
         left -= value.len();
         fields.add(&head.name, value)?;
     }
-    Err(S3Error::argument("Name", FILE, "Bucket POST must contain a field named 'file'."))
+    Err(S3Error::argument(FILE, "0", "POST requires exactly one file upload per request."))
 }
 
 /// The head of the upload that the form stands for.

@@ -42,13 +42,14 @@ impl Claim {
             44 => STANDARD.decode(text).ok(),
             _ => None,
         };
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self::Hash).ok_or_else(Self::refused)
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self::Hash).ok_or_else(|| Self::refused(text))
     }
 
     /// The refusal of any other value.
-    pub(crate) fn refused() -> S3Error {
-        S3Error::new(
-            Code::InvalidArgument,
+    pub(crate) fn refused(given: &str) -> S3Error {
+        S3Error::argument(
+            "x-amz-content-sha256",
+            given,
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
              STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, \
              STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid \

@@ -222,6 +222,9 @@ impl Verifier {
 
     /// The body ended: does all hold that was said of it?
     fn finish(self) -> Result<(), S3Error> {
+        if self.unframer.as_ref().is_some_and(|unframer| !unframer.is_whole()) {
+            return Err(unframe::cut());
+        }
         if self.length.is_some_and(|length| self.seen != length) {
             return Err(S3Error::of(Code::IncompleteBody));
         }

@@ -47,9 +47,17 @@ pub(super) struct Unframer {
     trailer_bytes: usize,
 }
 
+/// Of a signature in hex.
+const SIGNATURE_DIGITS: usize = 64;
+
+/// A body in chunks that ends too early.
+pub(super) fn cut() -> S3Error {
+    S3Error::new(Code::IncompleteBody, "The request body terminated unexpectedly")
+}
+
 /// Framing that does not hold: to S3 the body is not all there.
 fn malformed(why: &'static str) -> S3Error {
-    S3Error::of(Code::IncompleteBody).with("Detail", why)
+    cut().with("Detail", why)
 }
 
 fn behind_the_end() -> S3Error {
@@ -126,10 +134,15 @@ impl Unframer {
         Ok(())
     }
 
+    /// Whether what came so far is a whole body.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.state, State::Done | State::End) && self.line.is_empty()
+    }
+
     /// The body ended: was it complete? Gives the trailers.
     pub(super) fn finish(mut self) -> Result<BTreeMap<String, String>, S3Error> {
-        if !matches!(self.state, State::Done | State::End) || !self.line.is_empty() {
-            return Err(S3Error::of(Code::IncompleteBody));
+        if !self.is_whole() {
+            return Err(cut());
         }
         let signature = self.trailers.remove(TRAILER_SIGNATURE);
         if let Some(signer) = &mut self.signer
@@ -172,10 +185,10 @@ impl Unframer {
         let size = u64::from_str_radix(size, 16).ok().filter(|_| is_hex);
         let size = size.ok_or_else(|| malformed("A chunk's header does not say its size in hex digits."))?;
         let signature = fields.find_map(|field| field.trim().strip_prefix("chunk-signature="));
-        match (&self.signer, signature) {
-            (Some(_), None) => return Err(wrong_signature()),
-            (Some(_), Some(signature)) => signature.clone_into(&mut self.signature),
-            (None, _) => {}
+        if self.signer.is_some() {
+            let signature = signature.filter(|signature| signature.len() == SIGNATURE_DIGITS);
+            let signature = signature.ok_or_else(|| malformed("A chunk's header has no signature in it."))?;
+            signature.clone_into(&mut self.signature);
         }
         if size == 0 {
             self.chunk_end()?;
@@ -291,6 +304,23 @@ mod tests {
             let refused = unframe(None, body(end).as_bytes(), &[100], true);
             assert_eq!(refused, Err(Code::IncompleteBody), "{end:?}");
         }
+    }
+
+    #[test]
+    fn a_chunk_without_a_signature_is_told_from_one_with_a_wrong_one() {
+        let whole = published_body(CHUNKS, "");
+        let with = |signature: &str| {
+            let changed = String::from_utf8_lossy(&whole).replacen(CHUNKS[0], signature, 1).into_bytes();
+            unframe(Some(published_signer(SEED)), &changed, &[], false).map(|(data, _)| data.len())
+        };
+        assert_eq!(with(CHUNKS[0]), Ok(66560));
+        assert_eq!(with(&CHUNKS[0].replace('a', "b")), Err(Code::SignatureDoesNotMatch));
+        for none in ["", &CHUNKS[0][1..]] {
+            assert_eq!(with(none), Err(Code::IncompleteBody), "{none}");
+        }
+        let unnamed = String::from_utf8_lossy(&whole).replacen("chunk-signature=", "", 1).into_bytes();
+        let unnamed = unframe(Some(published_signer(SEED)), &unnamed, &[], false);
+        assert_eq!(unnamed.map(|_| ()), Err(Code::IncompleteBody));
     }
 
     #[test]
