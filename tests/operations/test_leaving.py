@@ -73,14 +73,18 @@ class Asked:
         return answer.status, answer.read()
 
     def record(self):
-        """The only record of it."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            lines = [json.loads(line) for line in self.server.log.read_text().splitlines() if self.agent in line]
-            if lines:
-                assert len(lines) == 1, lines
-                return lines[0]
-        raise AssertionError(f"no record:\n{self.server.tail()}")
+        return record(self.server, self.agent)
+
+
+def record(server, agent):
+    """The only record of a request that is known by its `User-Agent`."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if agent in line]
+        if lines:
+            assert len(lines) == 1, lines
+            return lines[0]
+    raise AssertionError(f"no record:\n{server.tail()}")
 
 
 def counted(server, name, **labels):
@@ -190,3 +194,33 @@ def test_who_takes_nothing_is_cut_off(impatient, door):
     with pytest.raises(ConnectionResetError):
         while asked.connection.recv(1 << 20):
             pass
+
+
+def frame(kind, flags, stream, payload=b""):
+    """A frame of HTTP/2."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def literal(name, value):
+    """A header as HPACK has it at its simplest."""
+    return b"\x00" + b"".join(bytes([len(text)]) + text.encode() for text in (name, value))
+
+
+def test_a_stream_of_http_2_that_is_not_taken_is_cut_off(impatient):
+    agent = f"client-{uuid.uuid4().hex}"
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=60) as connection:
+        # The window of each stream is empty, so nothing can be sent of an answer's body, while the connection is read.
+        settings = b"\x00\x04" + (0).to_bytes(4, "big")
+        headers = {":method": "GET", ":scheme": "http", ":path": "/api/v1/repositories/lake/refs/main/objects?path=large"}
+        headers |= {":authority": f"127.0.0.1:{impatient.port}", "authorization": BASIC, "user-agent": agent}
+        block = b"".join(literal(name, value) for name, value in headers.items())
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, settings) + frame(1, 0x05, 1, block))
+        came = b""
+        try:
+            while piece := connection.recv(1 << 16):
+                came += piece
+        except ConnectionResetError:
+            pass
+    assert came, "there was no answer at all"
+    said = record(impatient, agent)
+    assert (said["status_code"], said["operation_id"]) == (499, "getObject") and said["sent_bytes"] < LARGE

@@ -8,6 +8,7 @@ mod health;
 mod linger;
 mod metrics;
 mod page;
+mod progress;
 mod record;
 mod router;
 mod server;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::linger::Lingering;
+use crate::progress::{Progress, Watched};
 use crate::taking::Taking;
 use crate::{Router, Stop, Tls};
 
@@ -194,10 +195,13 @@ impl Serving {
         let (handshake, send) = (self.header_timeout, self.send_timeout);
         let (builder, watcher) = (self.connections.clone(), self.graceful.watcher());
         let broken_off = self.broken_off.clone();
+        let progress = Progress::new();
+        let answers = progress.clone();
         let served = async move {
             let _counted = counted;
             let secure = tls.is_some();
-            let service = service_fn(move |request| answer(router.clone(), request, peer, secure));
+            let service =
+                service_fn(move |request| answer(router.clone(), request, peer, secure, answers.clone()));
             // A connection that breaks is the client's affair.
             let ended = if let Some(tls) = tls {
                 let Some(stream) = tls.accept(stream, handshake, send).await else { return };
@@ -214,6 +218,7 @@ impl Serving {
             tokio::select! {
                 () = served => {}
                 () = broken_off.cancelled() => {}
+                () = progress.ended(send) => tracing::debug!("connection: the client takes nothing of its answers"),
             }
         }
     }
@@ -236,7 +241,8 @@ async fn answer(
     request: hyper::Request<Incoming>,
     peer: SocketAddr,
     secure: bool,
-) -> Result<hyper::Response<lakebed_http::AnswerBody>, Infallible> {
+    progress: Progress,
+) -> Result<hyper::Response<Watched>, Infallible> {
     let (mut parts, body) = request.into_parts();
     let body = Lingering::new(body, &parts.headers);
     let (waits, version) = (body.waits(), parts.version);
@@ -251,5 +257,7 @@ async fn answer(
     if version <= Version::HTTP_11 && (waits.still() || router.health().is_draining()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    // Of earlier versions, a connection has one answer at a time, and writes or does not.
+    let progress = (version == Version::HTTP_2).then_some(progress);
+    Ok(response.map(|body| Watched::new(body, progress)))
 }
