@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
@@ -46,7 +47,7 @@ impl Default for FjallConfig {
         Self {
             journal_bytes: 64 << 20,
             memtable_bytes: 8 << 20,
-            unflushed_bytes: 24 << 20,
+            unflushed_bytes: 16 << 20,
             cache_bytes: 16 << 20,
             row_cache_bytes: 8 << 20,
         }
@@ -61,6 +62,10 @@ const GROUP: usize = 1024;
 
 /// The most bytes of one group.
 const GROUP_BYTES: usize = 32 << 20;
+
+/// How many flushed memtables are gathered before they are merged with older tables. Staged rows soon are deleted: the more of
+/// them meet their deletion here, the fewer are written again.
+const FRESH_TABLES: u8 = 8;
 
 /// How long writes are held back after each group, and in which steps it is looked whether they still must be. Not
 /// longer, because a memtable is asked to be flushed by writes only.
@@ -119,6 +124,7 @@ impl FjallKv {
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(config.memtable_bytes)
+                .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(FRESH_TABLES)))
                 .manual_journal_persist(true)
         };
         let rows = database.keyspace("rows", options).map_err(|error| failed(&error))?;

@@ -86,7 +86,7 @@ pub(crate) struct Settings {
 }
 
 /// Memory for tree nodes unless configured.
-const NODE_CACHE_BYTES: u64 = 48 << 20;
+const NODE_CACHE_BYTES: u64 = 40 << 20;
 
 /// The file to read: the one named, else the first of the usual places.
 pub(crate) fn file(named: Option<&Path>, home: Option<&Path>) -> Option<PathBuf> {
