@@ -226,6 +226,53 @@ async fn contention_is_waited_out() {
     }
 }
 
+/// Reads that go together are answered each for itself, in one instant each, whoever gives up meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: make test-engines"]
+async fn reads_that_go_together_keep_apart() {
+    let cluster = Cluster::start();
+    let kv = open(&Cluster::address(&cluster.fresh(), cluster.port)).await;
+    let both = |n: u32| Transaction::new().put("a", n.to_string()).put("b", n.to_string());
+    assert!(matches!(kv.transact(both(0)).await.unwrap(), Outcome::Done(_)));
+    let done = Arc::new(AtomicBool::new(false));
+    let mut readers = tokio::task::JoinSet::new();
+    for me in 0..40usize {
+        let (kv, done) = (kv.clone(), done.clone());
+        readers.spawn(async move {
+            let (mut least, mut rounds) = (0, 0);
+            while !done.load(Ordering::SeqCst) || rounds == 0 {
+                rounds += 1;
+                let number = |row: &Option<lakebed_kv::Versioned>| -> u32 {
+                    std::str::from_utf8(&row.as_ref().unwrap().value).unwrap().parse().unwrap()
+                };
+                let wanted: [Bytes; 4] = ["b".into(), format!("none{me}").into(), "a".into(), "b".into()];
+                // Some give up before they are answered.
+                if me.is_multiple_of(3) {
+                    let mut asked = Box::pin(kv.get_many(&wanted));
+                    let _ = futures::poll!(asked.as_mut());
+                }
+                let found = kv.get_many(&wanted).await.unwrap();
+                assert!(found[1].is_none() && found[0] == found[2] && found[0].as_ref() == found[3].as_ref());
+                assert!(number(&found[0]) >= least, "what was seen once does not go back");
+                least = number(&found[0]);
+                assert_eq!(kv.get(format!("none{me}").as_bytes()).await.unwrap(), None);
+            }
+        });
+    }
+    for n in 1..100 {
+        assert!(matches!(kv.transact(both(n)).await.unwrap(), Outcome::Done(_)));
+        // Asked for after it was acknowledged.
+        assert_eq!(value(&*kv, "a").await, Some(n.to_string()));
+    }
+    done.store(true, Ordering::SeqCst);
+    while let Some(reader) = readers.join_next().await {
+        reader.unwrap();
+    }
+    kv.close().await.unwrap();
+    assert!(matches!(kv.get(b"a").await, Err(KvError::Stopped(_))));
+    assert!(matches!(kv.get_many(&["a".into()]).await, Err(KvError::Stopped(_))));
+}
+
 /// A bulk of rows behind one gate, then the clean-up, from both sides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL: make test-engines"]

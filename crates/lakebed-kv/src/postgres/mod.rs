@@ -25,6 +25,10 @@
 //! for it; as many lock it at once as all servers have lanes; and of a spread gate each group would have to lock several rows
 //! for the same right, and each seal to delete and make them.
 //!
+//! **Reads** of a few keys that wait at the same time go together, too: one statement answers them all, over one of a few
+//! lanes of their own. A lane that is idle takes a read at once, so nobody waits for others to come. Scans and reads of many
+//! keys go by themselves.
+//!
 //! **Unknown.** An error the database reports instead of a commit means that nothing happened. A connection that is lost, a
 //! session that is ended or an answer that does not come once the call was sent means [`Outcome::Unknown`]: it is never sent
 //! again.
@@ -32,11 +36,11 @@
 mod config;
 mod connections;
 mod group;
+mod reader;
 mod schema;
 mod tls;
 mod writer;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +54,7 @@ use tokio_postgres::Row as SqlRow;
 
 pub use self::config::PostgresConfig;
 use self::connections::{Connections, failed};
+use self::reader::{Reader, key_of};
 pub use self::schema::Migrated;
 use self::writer::Request;
 use crate::check;
@@ -64,8 +69,6 @@ const LANES: usize = 4;
 /// How often connections that nobody needs are looked for.
 const TRIM: Duration = Duration::from_secs(30);
 
-const GET: &str = "SELECT value, version FROM lakebed_kv WHERE key = $1";
-const GET_MANY: &str = "SELECT key, value, version FROM lakebed_kv WHERE key = ANY ($1)";
 const SCAN: &str =
     "SELECT key, value, version FROM lakebed_kv WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3";
 const SCAN_TO_END: &str = "SELECT key, value, version FROM lakebed_kv WHERE key >= $1 ORDER BY key LIMIT $2";
@@ -73,6 +76,7 @@ const SCAN_TO_END: &str = "SELECT key, value, version FROM lakebed_kv WHERE key 
 /// The engine on PostgreSQL.
 pub struct PostgresKv {
     connections: Arc<Connections>,
+    reader: Reader,
     queue: Mutex<Option<mpsc::Sender<Request>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     trimmer: JoinHandle<()>,
@@ -99,7 +103,9 @@ impl PostgresKv {
                 trimmed.trim();
             }
         });
-        Ok(Self { connections, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)), trimmer })
+        let reader = Reader::start(&connections, config.max_connections);
+        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
+        Ok(Self { connections, reader, queue, writer, trimmer })
     }
 
     /// The version of the database's schema; `None`: there is none yet.
@@ -125,31 +131,19 @@ impl Drop for PostgresKv {
 }
 
 fn versioned(row: &SqlRow, at: usize) -> Result<Versioned, KvError> {
-    let value: Vec<u8> = row.try_get(at).map_err(|error| failed(&error))?;
+    let value: &[u8] = row.try_get(at).map_err(|error| failed(&error))?;
     let version: i64 = row.try_get(at + 1).map_err(|error| failed(&error))?;
-    Ok(Versioned { value: value.into(), version: Version(version as u64) })
-}
-
-fn key_of(row: &SqlRow) -> Result<Key, KvError> {
-    let key: Vec<u8> = row.try_get(0).map_err(|error| failed(&error))?;
-    Ok(key.into())
+    Ok(Versioned { value: Bytes::copy_from_slice(value), version: Version(version as u64) })
 }
 
 #[async_trait]
 impl Kv for PostgresKv {
     async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        let rows = self.connections.read(GET, &[&key]).await?;
-        rows.first().map(|row| versioned(row, 0)).transpose()
+        Ok(self.reader.read(vec![Bytes::copy_from_slice(key)]).await?.pop().flatten())
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
-        let wanted: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-        let rows = self.connections.read(GET_MANY, &[&wanted]).await?;
-        let mut found: HashMap<Bytes, Versioned> = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            found.insert(key_of(row)?, versioned(row, 1)?);
-        }
-        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+        self.reader.read(keys.to_vec()).await
     }
 
     async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
@@ -161,7 +155,7 @@ impl Kv for PostgresKv {
         rows.iter()
             .map(|row| {
                 let Versioned { value, version } = versioned(row, 1)?;
-                Ok(Row { key: key_of(row)?, value, version })
+                Ok(Row { key: Bytes::copy_from_slice(key_of(row)?), value, version })
             })
             .collect()
     }
@@ -187,6 +181,7 @@ impl Kv for PostgresKv {
         if let Some(writer) = writer {
             writer.await.map_err(|_| KvError::Engine("the writer of the PostgreSQL engine failed".into()))?;
         }
+        self.reader.close().await?;
         self.trimmer.abort();
         self.connections.close();
         Ok(())

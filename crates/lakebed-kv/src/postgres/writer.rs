@@ -52,6 +52,8 @@ pub(super) async fn run(connections: Arc<Connections>, mut requests: mpsc::Recei
         }
         // While all lanes are taken the queue fills, and so does the next group.
         let Ok(slot) = slots.clone().acquire_owned().await else { break };
+        // Tasks that are ready to ask do it now.
+        tokio::task::yield_now().await;
         while waiting.len() < WAITING {
             match requests.try_recv() {
                 Ok(request) => waiting.push_back(request),
