@@ -71,6 +71,8 @@ const FRESH_TABLES: u8 = 8;
 /// longer, because a memtable is asked to be flushed by writes only.
 const HOLD_BACK: Duration = Duration::from_millis(100);
 const HOLD_BACK_STEP: Duration = Duration::from_millis(2);
+/// Reads of more keys than this are of rows in bulk, which do not come again soon.
+const CACHED_KEYS: usize = 32;
 
 /// Where the sequence's high-water mark stands, in a keyspace of its own.
 const SEQUENCE_KEY: &[u8] = b"sequence";
@@ -188,13 +190,15 @@ impl Kv for FjallKv {
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
         self.running()?;
+        let read = |snapshot: &fjall::Snapshot, key: &[u8]| {
+            let found = snapshot.get(&self.rows, key).map_err(|error| failed(&error))?;
+            found.map(versioned).transpose()
+        };
+        if keys.len() <= CACHED_KEYS {
+            return self.cache.many_through(keys, || self.database.snapshot(), read);
+        }
         let snapshot = self.database.snapshot();
-        keys.iter()
-            .map(|key| {
-                let found = snapshot.get(&self.rows, key).map_err(|error| failed(&error))?;
-                found.map(versioned).transpose()
-            })
-            .collect()
+        keys.iter().map(|key| read(&snapshot, key)).collect()
     }
 
     async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {

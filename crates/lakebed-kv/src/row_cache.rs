@@ -77,6 +77,39 @@ impl RowCache {
         Ok(found)
     }
 
+    /// Rows as they are at one instant: what is known, and the rest as `read` finds it in one snapshot.
+    ///
+    /// A known row was the same from its ticket on if no write of it began until now, so also when the snapshot was taken.
+    /// If one did, all are read from a snapshot.
+    pub(crate) fn many_through<S, E>(
+        &self,
+        keys: &[Key],
+        snapshot: impl Fn() -> S,
+        read: impl Fn(&S, &[u8]) -> Result<Option<Versioned>, E>,
+    ) -> Result<Vec<Option<Versioned>>, E> {
+        let tickets: Vec<Ticket> = keys.iter().map(|key| self.ticket(key)).collect();
+        let mut known: Vec<Option<Cached>> = keys.iter().map(|key| self.get(key)).collect();
+        let of = known.iter().any(Option::is_none).then(&snapshot);
+        let same = tickets.iter().zip(&known).all(|(ticket, row)| row.is_none() || self.is_same(*ticket));
+        let of = match of {
+            None if same => return Ok(known.into_iter().flatten().map(|Cached(row)| row).collect()),
+            Some(of) if same => of,
+            _ => {
+                known.fill(None);
+                snapshot()
+            }
+        };
+        let each = keys.iter().zip(tickets).zip(known).map(|((key, ticket), known)| {
+            if let Some(Cached(row)) = known {
+                return Ok(row);
+            }
+            let found = read(&of, key)?;
+            self.keep(ticket, key, found.as_ref());
+            Ok(found)
+        });
+        each.collect()
+    }
+
     /// What is known of a row; `None`: nothing.
     fn get(&self, key: &[u8]) -> Option<Cached> {
         self.rows.get(key)
@@ -91,6 +124,11 @@ impl RowCache {
         let at = self.slot(key);
         let slot = self.slots[at].lock();
         Ticket { slot: at, generation: (slot.writing == 0).then_some(slot.generation) }
+    }
+
+    /// Whether no write of these keys was under way at the ticket, and none has begun since.
+    fn is_same(&self, ticket: Ticket) -> bool {
+        ticket.generation == Some(self.slots[ticket.slot].lock().generation)
     }
 
     /// Keeps what the engine said, if no write has come in between.
@@ -157,6 +195,40 @@ mod tests {
         let after = cache.ticket(&key);
         cache.keep(after, &key, None);
         assert_eq!(cache.get(&key), Some(Cached(None)), "absence is known too");
+    }
+
+    #[test]
+    fn of_many_rows_none_is_older_than_another() {
+        let cache = RowCache::new(1 << 20);
+        let keys = [Bytes::from_static(b"a"), Bytes::from_static(b"b")];
+        // What the engine has: a snapshot is a number, and all rows have it for a version.
+        let engine = std::cell::Cell::new(1);
+        let read = |at: &u64, _: &[u8]| Ok::<_, ()>(Some(row(*at)));
+        let many = |snapshot: &dyn Fn() -> u64| cache.many_through(&keys, snapshot, read).unwrap();
+        let write = |keys: &[Key]| {
+            cache.writing(keys.iter());
+            engine.set(engine.get() + 1);
+            cache.written(keys.iter());
+        };
+        let both = |n| vec![Some(row(n)), Some(row(n))];
+        assert_eq!(many(&|| engine.get()), both(1));
+        assert_eq!(many(&|| panic!("both are known")), both(1));
+        // One is known and the other is not: then both are written, before the snapshot.
+        cache.rows.remove(&keys[1]);
+        let between = || {
+            if engine.get() == 1 {
+                write(&keys);
+            }
+            engine.get()
+        };
+        assert_eq!(many(&between), both(2));
+        // A write that is under way and not seen yet.
+        cache.rows.remove(&keys[1]);
+        cache.writing(keys[..1].iter());
+        assert_eq!(many(&|| engine.get()), both(2));
+        engine.set(3);
+        cache.written(keys[..1].iter());
+        assert_eq!(many(&|| engine.get())[0], Some(row(3)));
     }
 
     #[test]
