@@ -1,16 +1,19 @@
 //! [`Auth`]: setup, credentials, tokens, over the key-value engine.
+//!
+//! A request's rows are read together, whenever it is known beforehand which they are: whose a key is tells what was read of
+//! it last, and the row read now tells whether it still holds.
 
 use std::sync::Arc;
 
 use lakebed_core::{Clock, Entropy, Timestamp};
-use lakebed_kv::{Check, Kv, Outcome, Transaction, Version};
+use lakebed_kv::{Check, Key, Kv, Outcome, Transaction, Version, Versioned};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::policy::{self, Policy};
 use crate::seal::{Claims, Keys};
-use crate::{AuthConfig, AuthError, Credentials, Permission, Principal, SetupState, SigningKey};
+use crate::{AuthConfig, AuthError, Credentials, Principal, SetupState, SigningKey};
 
 /// Decrypted credentials and users kept in memory, each.
 const CACHED: usize = 1024;
@@ -33,7 +36,7 @@ struct Inner {
     keys: Keys,
     login_secs: i64,
     secrets: Decoded<(Arc<str>, Arc<str>)>,
-    users: Decoded<User>,
+    users: Decoded<Arc<Principal>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,12 +55,6 @@ struct UserRow {
     friendly_name: Option<String>,
     created_ms: i64,
     policies: Vec<Policy>,
-}
-
-#[derive(Clone)]
-struct User {
-    principal: Arc<Principal>,
-    policies: Arc<Vec<Policy>>,
 }
 
 // All keys start with `a`: the catalog leaves it to us.
@@ -172,13 +169,20 @@ impl Auth {
 
     /// The secret behind an access key id; `None` if unknown.
     pub async fn signing_key(&self, access_key_id: &str) -> Result<Option<SigningKey>, AuthError> {
-        let Some((user, secret)) = self.0.secret(access_key_id).await? else {
-            return Ok(None);
+        let inner = &self.0;
+        let Some(key) = inner.fitting(credentials_key(access_key_id)) else { return Ok(None) };
+        let guess = inner.secrets.get(&key).map(|(_, (user, _))| user);
+        let mut wanted = vec![Key::from(key.clone())];
+        wanted.extend(guess.as_deref().map(|user| Key::from(user_key(user))));
+        let mut found = inner.kv.get_many(&wanted).await?.into_iter();
+        let Some(row) = found.next().flatten() else { return Ok(None) };
+        let (user, secret) = inner.secret(key, &row)?;
+        let principal = if guess.as_ref() == Some(&user) {
+            found.next().flatten().map(|row| inner.user(&user, &row)).transpose()?
+        } else {
+            inner.find_user(&user).await?
         };
-        let Some(user) = self.0.user(&user).await? else {
-            return Ok(None);
-        };
-        Ok(Some(SigningKey { secret, principal: user.principal }))
+        Ok(principal.map(|principal| SigningKey { secret, principal }))
     }
 
     /// Basic authentication; the comparison takes constant time.
@@ -218,26 +222,21 @@ impl Auth {
 
     /// Bearer or cookie authentication.
     pub async fn authenticate_token(&self, token: &str) -> Result<Arc<Principal>, AuthError> {
-        let claims = self.0.keys.verify(token).ok_or(AuthError::Unauthenticated)?;
-        let now = self.0.clock.now().secs();
+        let inner = &self.0;
+        let claims = inner.keys.verify(token).ok_or(AuthError::Unauthenticated)?;
+        let now = inner.clock.now().secs();
         let current = claims.nbf <= now && now < claims.exp;
-        if !current || claims.aud != LOGIN || claims.iss != self.installation_id().await? {
+        let Some(user) = inner.fitting(user_key(&claims.sub)).filter(|_| current && claims.aud == LOGIN)
+        else {
             return Err(AuthError::Unauthenticated);
+        };
+        let found = inner.kv.get_many(&[Key::from_static(INSTALLATION_KEY.as_bytes()), user.into()]).await?;
+        match &found[..] {
+            [Some(installation), Some(user)] if installation.value == claims.iss.as_bytes() => {
+                inner.user(&claims.sub, user)
+            }
+            _ => Err(AuthError::Unauthenticated),
         }
-        let user = self.0.user(&claims.sub).await?.ok_or(AuthError::Unauthenticated)?;
-        Ok(user.principal)
-    }
-
-    /// May this user do this? Denied unless a policy allows it.
-    pub async fn authorize(&self, principal: &Principal, needed: &Permission) -> Result<(), AuthError> {
-        let user = self.0.user(&principal.user_id).await?;
-        let allowed = user.is_some_and(|user| {
-            policy::allows(&*user.policies, &principal.user_id, needed.action, &needed.resource)
-        });
-        if allowed {
-            return Ok(());
-        }
-        Err(AuthError::Denied { action: needed.action.to_owned(), resource: needed.resource.clone() })
     }
 }
 
@@ -271,49 +270,47 @@ impl Inner {
         (format!("AKIA{id}"), base64::engine::general_purpose::STANDARD.encode(secret))
     }
 
-    /// The user and secret of an access key. The row is read every time; only decrypting is saved.
-    async fn secret(&self, id: &str) -> Result<Option<(Arc<str>, Arc<str>)>, AuthError> {
-        let key = credentials_key(id);
-        if key.len() > self.kv.limits().max_key_bytes {
-            return Ok(None);
-        }
-        let Some(row) = self.kv.get(key.as_bytes()).await? else {
-            return Ok(None);
-        };
+    /// A key, unless it is longer than any there can be.
+    fn fitting(&self, key: String) -> Option<String> {
+        (key.len() <= self.kv.limits().max_key_bytes).then_some(key)
+    }
+
+    /// The user and secret of an access key, of its row as read now; only decrypting is saved.
+    fn secret(&self, key: String, row: &Versioned) -> Result<(Arc<str>, Arc<str>), AuthError> {
         if let Some((version, known)) = self.secrets.get(&key)
             && version == row.version
         {
-            return Ok(Some(known));
+            return Ok(known);
         }
         let decoded: CredentialsRow = decode(&row.value)?;
         let secret = self.keys.open(&decoded.sealed).ok_or(AuthError::WrongKey)?;
         let known: (Arc<str>, Arc<str>) = (decoded.user.into(), secret.into());
         self.secrets.insert(key, (row.version, known.clone()));
-        Ok(Some(known))
+        Ok(known)
     }
 
-    async fn user(&self, id: &str) -> Result<Option<User>, AuthError> {
-        let key = user_key(id);
-        if key.len() > self.kv.limits().max_key_bytes {
-            return Ok(None);
-        }
-        let Some(row) = self.kv.get(key.as_bytes()).await? else {
-            return Ok(None);
-        };
-        if let Some((version, user)) = self.users.get(&key)
+    async fn find_user(&self, id: &str) -> Result<Option<Arc<Principal>>, AuthError> {
+        let Some(key) = self.fitting(user_key(id)) else { return Ok(None) };
+        let row = self.kv.get(key.as_bytes()).await?;
+        row.map(|row| self.user(id, &row)).transpose()
+    }
+
+    /// A user, of its row as read now.
+    fn user(&self, id: &str, row: &Versioned) -> Result<Arc<Principal>, AuthError> {
+        if let Some((version, user)) = self.users.get(id)
             && version == row.version
         {
-            return Ok(Some(user));
+            return Ok(user);
         }
         let decoded: UserRow = decode(&row.value)?;
-        let principal = Principal {
+        let user = Arc::new(Principal {
             user_id: id.to_owned(),
             email: decoded.email,
             friendly_name: decoded.friendly_name,
             created: Timestamp::from_millis(decoded.created_ms),
-        };
-        let user = User { principal: Arc::new(principal), policies: Arc::new(decoded.policies) };
-        self.users.insert(key, (row.version, user.clone()));
-        Ok(Some(user))
+            policies: decoded.policies,
+        });
+        self.users.insert(id.to_owned(), (row.version, user.clone()));
+        Ok(user)
     }
 }

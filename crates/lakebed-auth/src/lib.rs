@@ -1,8 +1,9 @@
 //! Users, credentials, tokens and the authorization decision. Does not know HTTP.
 //!
-//! [`Auth`] answers two questions for every request: who is it ([`Auth::authenticate_key`],
-//! [`Auth::authenticate_token`], or [`Auth::signing_key`] for doors that verify a signature themselves), and may they
-//! ([`Auth::authorize`]). The rules are `auth.md`; whatever is not allowed is denied.
+//! Two questions are answered for every request: who is it ([`Auth::authenticate_key`], [`Auth::authenticate_token`], or
+//! [`Auth::signing_key`] for doors that verify a signature themselves), and may they ([`Principal::authorize`]). A
+//! [`Principal`] is what was read of the user for this one request, policies included: it is read once, and never kept for
+//! the next. The rules are `auth.md`; whatever is not allowed is denied.
 
 mod authority;
 mod policy;
@@ -30,7 +31,7 @@ pub struct AuthConfig {
     pub login_duration_secs: i64,
 }
 
-/// Who a request comes from.
+/// Who a request comes from, as read when the request was authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The user's id.
@@ -41,12 +42,22 @@ pub struct Principal {
     pub friendly_name: Option<String>,
     /// When the user was made.
     pub created: Timestamp,
+    /// What the user may do.
+    policies: Vec<Policy>,
 }
 
 impl Principal {
     /// Whom commits name: the e-mail if known, else the id.
     pub fn committer(&self) -> &str {
         self.email.as_deref().unwrap_or(&self.user_id)
+    }
+
+    /// May this user do this? Denied unless a policy allows it.
+    pub fn authorize(&self, needed: &Permission) -> Result<(), AuthError> {
+        if policy::allows(&self.policies, &self.user_id, needed.action, &needed.resource) {
+            return Ok(());
+        }
+        Err(AuthError::Denied { action: needed.action.to_owned(), resource: needed.resource.clone() })
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lakebed_core::traces::SPAN;
 use lakebed_core::{BranchId, CommitId, Incarnation, RefExpr, RepositoryId};
-use lakebed_kv::{Check, KeyRange, Outcome, Transaction};
+use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Versioned};
 
 use crate::branch_state::{BranchLife, Mask};
 use crate::catalog::Inner;
@@ -26,7 +26,15 @@ impl Catalog {
         let life = BranchLife::fresh(&*inner.entropy);
         let mut unsure = false;
         for _ in 0..MOVE_ATTEMPTS {
-            let (repository, pin) = inner.pinned(repository).await?;
+            let refs = |repository: &Repository| {
+                let reference = |name| keys::reference(&repository.incarnation, name);
+                vec![reference(new.source.base()), reference(new.name.as_str())]
+            };
+            let (repository, version, refs) = inner.repository_with(repository, refs).await?;
+            let pin = (keys::repository(&repository.id), Check::Version(version));
+            let [source, taken] = &refs[..] else {
+                return Err(CatalogError::Damaged { what: "answer of the key-value engine" });
+            };
             Inner::check_writable(&repository, new.force)?;
             // The first row of its reflog says for ever that this branch was made, and is never written twice: an
             // attempt whose outcome is unknown is sent again, even if it was made and somebody has deleted it since.
@@ -36,15 +44,15 @@ impl Catalog {
                 return wire::commit_id(&row.new_head);
             }
             inner.check_not_closing(&repository, &pin).await?;
-            let source =
-                inner.resolve(&repository, &new.source).await.map_err(|error| match error.kind() {
-                    ErrorKind::RefNotFound => CatalogError::refused(
-                        ErrorKind::RefNotFound,
-                        format!("source reference '{}': not found", new.source),
-                    ),
-                    _ => error,
-                })?;
-            inner.name_is_free(&repository, new.name.as_str(), "branch").await?;
+            let source = inner.resolve_in(&repository, &new.source, source.as_ref()).await;
+            let source = source.map_err(|error| match error.kind() {
+                ErrorKind::RefNotFound => CatalogError::refused(
+                    ErrorKind::RefNotFound,
+                    format!("source reference '{}': not found", new.source),
+                ),
+                _ => error,
+            })?;
+            inner.name_is_free(&repository, new.name.as_str(), "branch", taken.as_ref()).await?;
             let reflog = wire::ReflogRow {
                 new_head: source.id.as_bytes().to_vec(),
                 operation: "create branch".to_owned(),
@@ -71,8 +79,10 @@ impl Catalog {
 
     /// The branch and its committed head.
     pub async fn branch(&self, repository: &RepositoryId, branch: &BranchId) -> Result<Branch, CatalogError> {
-        let (repository, _) = self.inner.repository(repository).await?;
-        let state = self.inner.branch(&repository, branch).await?;
+        let inner = &self.inner;
+        let beneath = |repository: &Repository| vec![keys::branch(&repository.incarnation, branch)];
+        let (repository, _, rows) = inner.repository_with(repository, beneath).await?;
+        let state = inner.branch_in(&repository, branch, rows.first().and_then(Option::as_ref)).await?;
         Ok(Branch { id: branch.clone(), head: state.head, hidden: state.hidden })
     }
 
@@ -242,9 +252,10 @@ impl Inner {
         repository: &Repository,
         name: &str,
         new: &str,
+        row: Option<&Versioned>,
     ) -> Result<(), CatalogError> {
         let taken = |message| Err(CatalogError::refused(ErrorKind::AlreadyExists, message));
-        if let Some(row) = self.kv.get(&keys::reference(&repository.incarnation, name)).await? {
+        if let Some(row) = row {
             let row: wire::RefRow = wire::decode(&row.value, "ref")?;
             return taken(match (row.branch.is_some(), new) {
                 (true, "branch") => format!("branch '{name}' already exists: not unique"),

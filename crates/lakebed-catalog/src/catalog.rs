@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lakebed_blocks::BlockStore;
-use lakebed_core::{BranchId, Clock, CommitId, Entropy, Incarnation, RepositoryId};
-use lakebed_kv::{Kv, Version};
+use lakebed_core::{BranchId, Clock, CommitId, Entropy, Incarnation, LayerId, RepositoryId};
+use lakebed_kv::{Kv, Version, Versioned};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
@@ -64,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) commits: Cache<(Incarnation, CommitId), Arc<Commit>>,
     repositories: Decoded<Repository>,
     branches: Decoded<BranchState>,
+    /// Layers in which this server staged something. A layer that takes writes never loses all its rows.
+    pub(crate) has_rows: Cache<LayerId, ()>,
     /// Operations that move one branch's head queue here, so that they need not compute twice (`protocol.md`,
     /// Publish). For speed only: correctness is in the transactions.
     queues: Mutex<HashMap<(Incarnation, BranchId), Weak<HeadQueue>>>,
@@ -108,6 +110,7 @@ impl Catalog {
                 commits: Cache::new(CACHED_COMMITS),
                 repositories: Cache::new(DECODED_RECORDS),
                 branches: Cache::new(DECODED_RECORDS),
+                has_rows: Cache::new(DECODED_RECORDS),
                 queues: Mutex::default(),
                 completions: Mutex::default(),
                 slice: Mutex::default(),
@@ -200,9 +203,46 @@ impl Inner {
         id: &RepositoryId,
     ) -> Result<(Arc<Repository>, Version), CatalogError> {
         let key = keys::repository(id);
-        let Some(row) = self.kv.get(&key).await? else {
+        match self.kv.get(&key).await? {
+            Some(row) => self.decode_repository(id, key, &row),
+            None => Err(repository_not_found(id)),
+        }
+    }
+
+    /// The repository and the version of its record, and the rows at the keys that `beneath` names for it. One round trip,
+    /// and one instant, if the repository is known; else its record is read before.
+    pub(crate) async fn repository_with(
+        &self,
+        id: &RepositoryId,
+        mut beneath: impl FnMut(&Repository) -> Vec<Bytes>,
+    ) -> Result<(Arc<Repository>, Version, Vec<Option<Versioned>>), CatalogError> {
+        let key = keys::repository(id);
+        let guess = self.repositories.get(&key).map(|(_, repository)| repository);
+        let mut wanted = vec![key.clone()];
+        if let Some(guess) = &guess {
+            wanted.extend(beneath(guess));
+        }
+        let mut found = self.kv.get_many(&wanted).await?;
+        let rows = found.split_off(1);
+        let Some(row) = found.pop().flatten() else {
             return Err(repository_not_found(id));
         };
+        let (repository, version) = self.decode_repository(id, key, &row)?;
+        // Whatever else its record says now, all keys beneath it carry one of these.
+        let lives = |repository: &Repository| (repository.incarnation, repository.birth);
+        if guess.is_some_and(|guess| lives(&guess) == lives(&repository)) {
+            return Ok((repository, version, rows));
+        }
+        let rows = self.kv.get_many(&beneath(&repository)).await?;
+        Ok((repository, version, rows))
+    }
+
+    fn decode_repository(
+        &self,
+        id: &RepositoryId,
+        key: Bytes,
+        row: &Versioned,
+    ) -> Result<(Arc<Repository>, Version), CatalogError> {
         if let Some((version, cached)) = self.repositories.get(&key)
             && version == row.version
         {
@@ -232,7 +272,7 @@ impl Inner {
     pub(crate) fn decode_branch(
         &self,
         key: Bytes,
-        row: &lakebed_kv::Versioned,
+        row: &Versioned,
     ) -> Result<Option<Arc<BranchState>>, CatalogError> {
         if let Some((version, cached)) = self.branches.get(&key)
             && version == row.version
@@ -254,10 +294,28 @@ impl Inner {
         repository: &Repository,
         branch: &BranchId,
     ) -> Result<Arc<BranchState>, CatalogError> {
-        match self.find_branch(repository, branch.as_str()).await? {
+        let key = keys::branch(&repository.incarnation, branch);
+        let row = self.kv.get(&key).await?;
+        self.branch_in(repository, branch, row.as_ref()).await
+    }
+
+    /// [`Inner::branch`], of its row as read.
+    pub(crate) async fn branch_in(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        row: Option<&Versioned>,
+    ) -> Result<Arc<BranchState>, CatalogError> {
+        let key = keys::branch(&repository.incarnation, branch);
+        match row.map(|row| self.decode_branch(key, row)).transpose()?.flatten() {
             Some(state) => Ok(state),
             None => Err(self.no_branch(repository, branch).await?),
         }
+    }
+
+    /// A branch as it was when it was read last; maybe it is another by now.
+    pub(crate) fn known_branch(&self, key: &Bytes) -> Option<Arc<BranchState>> {
+        self.branches.get(key).map(|(_, state)| state)
     }
 
     /// Why `branch` is no branch: it is a tag or commit, or nothing at all.

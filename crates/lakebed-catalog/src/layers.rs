@@ -209,6 +209,16 @@ impl LayerStack {
 }
 
 impl BranchState {
+    /// The keys that tell what the layers say of a path: a row of each layer, the current one first, then
+    /// [`BranchState::layer_keys`].
+    pub(crate) fn keys_of(&self, path: &[u8]) -> Vec<Bytes> {
+        let mut all = Vec::with_capacity(2 * (self.sealed.len() + 1));
+        all.push(keys::row(&self.current, path));
+        all.extend(self.sealed.iter().map(|layer| keys::row(&layer.id, path)));
+        all.extend(self.layer_keys());
+        all
+    }
+
     /// The descriptors that must still exist after a read of these layers for the read to count
     /// (`protocol.md`, Read step 3).
     pub(crate) fn layer_keys(&self) -> Vec<Bytes> {

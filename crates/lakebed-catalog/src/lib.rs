@@ -79,6 +79,7 @@ pub use collection_staged::StagedAddresses;
 pub use entry::{DEFAULT_CONTENT_TYPE, Entry, EntryBytes, EntryView};
 pub use error::{CatalogError, ErrorKind};
 pub use figures::{CacheFigures, Observer};
+pub use listing::Listed;
 pub use records::{
     Branch, Closing, Commit, MergeOutcome, MergeSummary, PullRequest, PullStatus, Repository, Tag, Upload,
     UploadPart,

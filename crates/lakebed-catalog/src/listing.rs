@@ -1,5 +1,7 @@
 //! Listing objects (`api-objects` §4).
 
+use std::sync::Arc;
+
 use lakebed_core::traces::SPAN;
 use lakebed_core::{CommitId, RefExpr, RepositoryId};
 use lakebed_kv::successor;
@@ -10,7 +12,19 @@ use crate::paging::Folding;
 use crate::refs::Target;
 use crate::repositories::page_of;
 use crate::working::{READ_ATTEMPTS, Working, busy};
-use crate::{Catalog, CatalogError, EntryBytes, ListRequest, ListedObject, Page, Repository};
+use crate::{Catalog, CatalogError, EntryBytes, ListRequest, ListedObject, Page, Repository, keys};
+
+/// A page of objects.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The repository, whose namespace the entries' addresses belong to.
+    pub repository: Arc<Repository>,
+    /// The page.
+    pub page: Page<ListedObject>,
+    /// A commit of which the page is the same: the one listed, or the branch's head where the page met nothing staged.
+    /// `None` if it may be none's.
+    pub commit: Option<CommitId>,
+}
 
 impl Catalog {
     /// A page of objects and common prefixes of a ref, a branch with its uncommitted changes.
@@ -20,26 +34,28 @@ impl Catalog {
         expr: &RefExpr,
         request: &ListRequest,
     ) -> Result<Page<ListedObject>, CatalogError> {
-        Ok(self.list_objects_at(repository, expr, request).await?.0)
+        Ok(self.list_objects_at(repository, expr, request).await?.page)
     }
 
-    /// [`Catalog::list_objects`], with a commit of which the page is the same: the one listed, or the branch's head where
-    /// the page met nothing staged. `None` if it may be none's.
+    /// [`Catalog::list_objects`], with what else was found on the way.
     #[tracing::instrument(target = SPAN, name = "catalog list objects", skip_all)]
     pub async fn list_objects_at(
         &self,
         repository: &RepositoryId,
         expr: &RefExpr,
         request: &ListRequest,
-    ) -> Result<(Page<ListedObject>, Option<CommitId>), CatalogError> {
+    ) -> Result<Listed, CatalogError> {
         let inner = &self.inner;
-        let (repository, _) = inner.repository(repository).await?;
+        let base = |repository: &Repository| vec![keys::reference(&repository.incarnation, expr.base())];
+        let (repository, _, rows) = inner.repository_with(repository, base).await?;
+        let mut target = inner.target_in(&repository, expr, rows.first().and_then(Option::as_ref)).await?;
         for _ in 0..READ_ATTEMPTS {
-            match inner.target(&repository, expr).await? {
+            match target {
                 Target::Commit(commit) => {
                     let tree = commit.tree.unwrap_or_else(lakebed_tree::empty_tree);
                     let walk = Working::new(None, Cursor::new(inner.nodes(&repository), tree));
-                    return Ok((page(walk, request).await?.page, Some(commit.id)));
+                    let page = page(walk, request).await?.page;
+                    return Ok(Listed { repository, page, commit: Some(commit.id) });
                 }
                 Target::Branch(state) => {
                     let read = async {
@@ -52,10 +68,12 @@ impl Catalog {
                         inner.tidy.stepped_over(&repository, expr.base(), &state, read.stepped_over);
                         // A folded branch does not tell what was staged before it was folded.
                         let of_head = !read.met_staged && state.over().is_none();
-                        return Ok((read.page, of_head.then_some(state.head)));
+                        let commit = of_head.then_some(state.head);
+                        return Ok(Listed { repository, page: read.page, commit });
                     }
                 }
             }
+            target = inner.target(&repository, expr).await?;
         }
         Err(busy("list objects"))
     }

@@ -13,14 +13,15 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::branch_state::BranchState;
 use crate::catalog::Inner;
 use crate::entry::MAX_ENTRY_BYTES;
 use crate::import::tag_of;
-use crate::refs::Target;
-use crate::staging::{Along, Change, Writable, check_precondition};
+use crate::refs::{Target, is_working_state};
+use crate::staging::{Along, Change, StagedWrite, check_precondition};
 use crate::{
     Catalog, CatalogError, CopyRequest, Entry, EntryBytes, EntryDraft, EntryView, ErrorKind, Precondition,
-    Repository, StoredBody, WriteTicket,
+    Repository, StoredBody, WriteTicket, keys,
 };
 
 /// How long an issued address may be linked (`api-objects` §6).
@@ -156,16 +157,15 @@ impl Inner {
         draft: EntryDraft,
         mut along: Along,
     ) -> Result<Entry, CatalogError> {
-        along.branch = Some(ticket.branch_incarnation);
+        // The names may have been given to others since the ticket: the bytes would lie elsewhere.
+        along.of = Some((ticket.incarnation, ticket.branch_incarnation));
         let (entry, bytes) = self.entry(address, draft, &ticket.path)?;
         let target = (&ticket.repository, &ticket.branch, &ticket.path);
         let make = |_| Ok(Change::Put(bytes.clone()));
-        // The name may have been given to a new repository since the ticket: its bytes would lie elsewhere.
-        let (repository, _) = self.repository(&ticket.repository).await?;
-        if repository.incarnation != ticket.incarnation {
-            return Err(crate::catalog::repository_not_found(&ticket.repository));
-        }
-        self.stage(target, &ticket.precondition, ticket.force, &along, &make, false).await?;
+        let begun = ticket.begun.is_fresh(self.clock.now()).then(|| ticket.begun.clone());
+        let write =
+            StagedWrite { precondition: &ticket.precondition, force: ticket.force, along: &along, begun };
+        self.stage(target, write, &make, false).await?;
         Ok(entry)
     }
 }
@@ -201,9 +201,33 @@ impl Catalog {
         path: &ObjectPath,
     ) -> Result<(Arc<Repository>, EntryBytes, Option<CommitId>), CatalogError> {
         let inner = &self.inner;
-        let (repository, _) = inner.repository(repository).await?;
-        let (entry, at) = match inner.target(&repository, expr).await? {
-            Target::Branch(state) => inner.working_entry_at(&repository, expr.base(), path, state).await?,
+        // What the branch's layers say of the path is read along, with the layers it had when it was read last.
+        let mut guess: Option<Arc<BranchState>> = None;
+        let beneath = |repository: &Repository| {
+            let mut wanted = vec![keys::reference(&repository.incarnation, expr.base())];
+            guess = inner.known_branch(&wanted[0]).filter(|_| is_working_state(expr));
+            wanted.extend(guess.iter().flat_map(|state| state.keys_of(path.as_bytes())));
+            wanted
+        };
+        let (repository, _, rows) = inner.repository_with(repository, beneath).await?;
+        let Some((row, staged)) = rows.split_first() else {
+            return Err(CatalogError::Damaged { what: "answer of the key-value engine" });
+        };
+        let (entry, at) = match inner.target_in(&repository, expr, row.as_ref()).await? {
+            Target::Branch(state) => {
+                let found = match guess {
+                    Some(guess) if guess.version == state.version => {
+                        inner.working_entry_in(&repository, &state, path.as_bytes(), staged).await?
+                    }
+                    _ => None,
+                };
+                match found {
+                    Some((entry, _, of_head)) => {
+                        (entry.map(EntryBytes::from_bytes), of_head.then_some(state.head))
+                    }
+                    None => inner.working_entry_at(&repository, expr.base(), path, state).await?,
+                }
+            }
             Target::Commit(commit) => match &commit.tree {
                 Some(tree) => {
                     let found =
@@ -262,10 +286,10 @@ impl Catalog {
         force: bool,
     ) -> Result<WriteTicket, CatalogError> {
         let inner = &self.inner;
-        let Writable { repository: record, state } = inner.writable(repository, branch, force).await?;
-        let branch_incarnation = state.incarnation;
+        let begun = inner.writable(repository, branch, force).await?;
+        let record = &begun.repository;
         if precondition != Precondition::None {
-            let entry = inner.working_entry_of(&record, branch.as_str(), path, state).await?;
+            let entry = inner.working_entry_of(record, branch.as_str(), path, begun.state.clone()).await?;
             check_precondition(&precondition, entry.as_ref(), path)?;
         }
         let relative_address = inner.fresh_address();
@@ -273,12 +297,13 @@ impl Catalog {
             repository: repository.clone(),
             incarnation: record.incarnation,
             branch: branch.clone(),
-            branch_incarnation,
+            branch_incarnation: begun.state.incarnation,
             path: path.clone(),
             address: BlockAddress::in_namespace(&record.storage_namespace, &relative_address),
             relative_address,
             precondition,
             force,
+            begun,
         })
     }
 
@@ -308,8 +333,7 @@ impl Catalog {
         address: &str,
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
-        let repository = self.repository(&ticket.repository).await?;
-        let kept = self.inner.linkable(&repository, address).await?;
+        let kept = self.inner.linkable(&ticket.begun.repository, address).await?;
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }
 
@@ -338,9 +362,9 @@ impl Catalog {
         address: &str,
         draft: EntryDraft,
     ) -> Result<Entry, CatalogError> {
-        let repository = self.repository(&ticket.repository).await?;
-        self.inner.check_scheme(&repository, address)?;
-        self.inner.mention(&repository, address).await?;
+        let repository = &ticket.begun.repository;
+        self.inner.check_scheme(repository, address)?;
+        self.inner.mention(repository, address).await?;
         let kept = repository.storage_namespace.key_in(address).unwrap_or(address).to_owned();
         self.inner.stage_entry(&ticket, kept, draft, Along::default()).await
     }
@@ -356,7 +380,9 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let target = (repository, branch, path);
         let make = |_| Ok(Change::Delete);
-        match self.inner.stage(target, &precondition, force, &Along::default(), &make, false).await {
+        let along = Along::default();
+        let write = StagedWrite { force, ..StagedWrite::of(&precondition, &along) };
+        match self.inner.stage(target, write, &make, false).await {
             Err(error) if error.kind() == ErrorKind::ObjectNotFound => Ok(()),
             other => other,
         }
@@ -371,14 +397,15 @@ impl Catalog {
         force: bool,
     ) -> Result<Vec<Result<(), CatalogError>>, CatalogError> {
         // What holds for all is asked once; what changes in between is noticed by each transaction.
-        self.inner.writable(repository, branch, force).await?;
+        let mut begun = Some(self.inner.writable(repository, branch, force).await?);
         let mut unique: Vec<&ObjectPath> = paths.iter().collect();
         unique.sort_unstable();
         unique.dedup();
         let per_transaction = (self.inner.kv.limits().max_items / 2).clamp(1, 512);
         let mut failed: BTreeMap<&ObjectPath, CatalogError> = BTreeMap::new();
         for chunk in unique.chunks(per_transaction) {
-            if let Err(error) = self.inner.stage_deletes(repository, branch, chunk, force).await {
+            if let Err(error) = self.inner.stage_deletes(repository, branch, chunk, force, begun.take()).await
+            {
                 for path in chunk {
                     failed.insert(path, CatalogError::refused(error.kind(), error.to_string()));
                 }
@@ -471,7 +498,9 @@ impl Catalog {
             Ok(Change::Put(bytes))
         };
         let target = (repository, branch, path);
-        self.inner.stage(target, &Precondition::None, force, &Along::default(), &make, true).await?;
+        let (precondition, along) = (Precondition::None, Along::default());
+        let write = StagedWrite { force, ..StagedWrite::of(&precondition, &along) };
+        self.inner.stage(target, write, &make, true).await?;
         result.into_inner().ok_or(CatalogError::Damaged { what: "entry" })
     }
 

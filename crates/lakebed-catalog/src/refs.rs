@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lakebed_core::{CommitId, RefExpr, RefModifier, RefStep, RepositoryId};
-use lakebed_kv::KeyRange;
+use lakebed_kv::{KeyRange, Versioned};
 
 use crate::branch_state::BranchState;
 use crate::catalog::Inner;
@@ -29,19 +29,31 @@ pub(crate) enum Target {
 impl Catalog {
     /// The commit a ref expression means, the committed head for a branch; `$` is refused.
     pub async fn resolve(&self, repository: &RepositoryId, expr: &RefExpr) -> Result<Commit, CatalogError> {
-        let (repository, _) = self.inner.repository(repository).await?;
-        Ok(self.inner.resolve(&repository, expr).await?.as_ref().clone())
+        let inner = &self.inner;
+        let base = |repository: &Repository| vec![keys::reference(&repository.incarnation, expr.base())];
+        let (repository, _, rows) = inner.repository_with(repository, base).await?;
+        let row = rows.first().and_then(Option::as_ref);
+        Ok(inner.resolve_in(&repository, expr, row).await?.as_ref().clone())
     }
 
     /// Whether a name is a branch: for doors that must tell a branch from a tag or commit before writing.
     pub async fn is_branch(&self, repository: &RepositoryId, name: &str) -> Result<bool, CatalogError> {
-        let (repository, _) = self.inner.repository(repository).await?;
-        Ok(self.inner.find_branch(&repository, name).await?.is_some())
+        let inner = &self.inner;
+        let beneath = |repository: &Repository| vec![keys::reference(&repository.incarnation, name)];
+        let (repository, _, rows) = inner.repository_with(repository, beneath).await?;
+        let Some(row) = rows.into_iter().next().flatten() else { return Ok(false) };
+        Ok(inner.decode_branch(keys::reference(&repository.incarnation, name), &row)?.is_some())
     }
 }
 
 fn not_found(expr: &str) -> CatalogError {
     CatalogError::refused(ErrorKind::RefNotFound, format!("ref '{expr}': not found"))
+}
+
+/// Whether an expression means, of a branch, its working state.
+pub(crate) fn is_working_state(expr: &RefExpr) -> bool {
+    expr.modifier() == RefModifier::Staged
+        || (expr.modifier() == RefModifier::None && expr.steps().is_empty())
 }
 
 fn invalid(expr: &RefExpr, why: &str) -> CatalogError {
@@ -84,20 +96,47 @@ impl Inner {
         repository: &Repository,
         name: &str,
     ) -> Result<Option<Base>, CatalogError> {
-        if let Ok(id) = name.parse::<CommitId>()
-            && self.find_commit(repository, &id).await?.is_some()
-        {
+        if let Some(id) = self.whole_id(repository, name).await? {
             return Ok(Some(Base::Commit(id)));
         }
-        let key = keys::reference(&repository.incarnation, name);
-        if let Some(row) = self.kv.get(&key).await? {
-            if let Some(branch) = self.decode_branch(key, &row)? {
+        let row = self.kv.get(&keys::reference(&repository.incarnation, name)).await?;
+        self.base_in(repository, name, row.as_ref()).await
+    }
+
+    /// [`Inner::find_base`], of a name that is no whole commit id, and the row of the ref of this name.
+    async fn base_in(
+        &self,
+        repository: &Repository,
+        name: &str,
+        row: Option<&Versioned>,
+    ) -> Result<Option<Base>, CatalogError> {
+        if let Some(row) = row {
+            if let Some(branch) = self.decode_branch(keys::reference(&repository.incarnation, name), row)? {
                 return Ok(Some(Base::Branch(branch)));
             }
             let row: wire::RefRow = wire::decode(&row.value, "ref")?;
             return Ok(Some(Base::Commit(wire::commit_id(&row.tag)?)));
         }
         Ok(self.commit_by_prefix(repository, name).await?.map(Base::Commit))
+    }
+
+    /// The base of an expression that must mean something; `row` is the ref of that name.
+    async fn base_of(
+        &self,
+        repository: &Repository,
+        expr: &RefExpr,
+        row: Option<&Versioned>,
+    ) -> Result<Base, CatalogError> {
+        if let Some(id) = self.whole_id(repository, expr.base()).await? {
+            return Ok(Base::Commit(id));
+        }
+        self.base_in(repository, expr.base(), row).await?.ok_or_else(|| not_found(expr.as_str()))
+    }
+
+    /// The commit that a name is the whole id of.
+    async fn whole_id(&self, repository: &Repository, name: &str) -> Result<Option<CommitId>, CatalogError> {
+        let Ok(id) = name.parse::<CommitId>() else { return Ok(None) };
+        Ok(self.find_commit(repository, &id).await?.map(|_| id))
     }
 
     /// The one commit whose id starts with these hex digits; [`ErrorKind::AmbiguousRef`] if there are several.
@@ -145,11 +184,21 @@ impl Inner {
         repository: &Repository,
         expr: &RefExpr,
     ) -> Result<Arc<Commit>, CatalogError> {
+        let row = self.kv.get(&keys::reference(&repository.incarnation, expr.base())).await?;
+        self.resolve_in(repository, expr, row.as_ref()).await
+    }
+
+    /// [`Inner::resolve`], with the row of the ref that has the base's name.
+    pub(crate) async fn resolve_in(
+        &self,
+        repository: &Repository,
+        expr: &RefExpr,
+        row: Option<&Versioned>,
+    ) -> Result<Arc<Commit>, CatalogError> {
         if expr.modifier() == RefModifier::Staged {
             return Err(invalid(expr, "reference to staging area with $ is not a commit"));
         }
-        let base = self.find_base(repository, expr.base()).await?.ok_or_else(|| not_found(expr.as_str()))?;
-        let id = match base {
+        let id = match self.base_of(repository, expr, row).await? {
             Base::Branch(branch) => branch.head,
             Base::Commit(_) if expr.modifier() == RefModifier::Committed => {
                 return Err(invalid(expr, "'@' stands behind a branch name"));
@@ -159,18 +208,26 @@ impl Inner {
         self.walk(repository, expr, id).await
     }
 
-    /// What an expression means where objects are read: a bare branch name is its working state.
+    /// [`Inner::target_in`], of the ref as it is now.
     pub(crate) async fn target(
         &self,
         repository: &Repository,
         expr: &RefExpr,
     ) -> Result<Target, CatalogError> {
-        let base = self.find_base(repository, expr.base()).await?.ok_or_else(|| not_found(expr.as_str()))?;
-        match (base, expr.modifier()) {
-            (Base::Branch(branch), RefModifier::Staged) => Ok(Target::Branch(branch)),
-            (Base::Branch(branch), RefModifier::None) if expr.steps().is_empty() => {
-                Ok(Target::Branch(branch))
-            }
+        let row = self.kv.get(&keys::reference(&repository.incarnation, expr.base())).await?;
+        self.target_in(repository, expr, row.as_ref()).await
+    }
+
+    /// What an expression means where objects are read: a bare branch name is its working state. `row` is the ref of the
+    /// base's name.
+    pub(crate) async fn target_in(
+        &self,
+        repository: &Repository,
+        expr: &RefExpr,
+        row: Option<&Versioned>,
+    ) -> Result<Target, CatalogError> {
+        match (self.base_of(repository, expr, row).await?, expr.modifier()) {
+            (Base::Branch(branch), _) if is_working_state(expr) => Ok(Target::Branch(branch)),
             (Base::Branch(branch), _) => Ok(Target::Commit(self.walk(repository, expr, branch.head).await?)),
             (Base::Commit(_), RefModifier::Staged | RefModifier::Committed) => {
                 Err(invalid(expr, "'@' and '$' stand behind a branch name"))

@@ -1,12 +1,14 @@
 //! What the edges ask for and get: typed requests, pages and tickets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lakebed_blocks::BlockAddress;
 use lakebed_core::{BranchId, Incarnation, ObjectPath, RefExpr, RepositoryId, Timestamp};
 
-use crate::{Entry, EntryBytes, PullStatus};
+use crate::staging::Writable;
+use crate::{Entry, EntryBytes, PullStatus, Repository};
 
 /// A page of something ordered by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +107,15 @@ pub struct WriteTicket {
     pub precondition: Precondition,
     /// Write although the repository is read-only.
     pub force: bool,
+    /// What was read for it.
+    pub(crate) begun: Writable,
+}
+
+impl WriteTicket {
+    /// The repository as it was when the ticket was given.
+    pub fn record(&self) -> &Arc<Repository> {
+        &self.begun.repository
+    }
 }
 
 /// Bytes that are durable but belong to no path yet.

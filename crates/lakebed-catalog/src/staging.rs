@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lakebed_core::traces::SPAN;
-use lakebed_core::{BranchId, CommitId, Incarnation, ObjectPath, RepositoryId};
-use lakebed_kv::{Check, Outcome, Transaction, Write};
+use lakebed_core::{BranchId, CommitId, Incarnation, LayerId, ObjectPath, RepositoryId, Timestamp};
+use lakebed_kv::{Check, Outcome, Transaction, Versioned, Write};
 
 use crate::branch_state::BranchState;
-use crate::catalog::Inner;
+use crate::catalog::{Inner, repository_not_found};
 use crate::entry::EntryView;
 use crate::layers::{row_value, row_write};
 use crate::requests::Raw;
@@ -30,16 +30,45 @@ pub(crate) enum Change {
 /// Further checks and writes that happen in the transaction of a staged write.
 #[derive(Default)]
 pub(crate) struct Along {
-    /// The branch must still be this one: a name taken again is another branch.
-    pub(crate) branch: Option<Incarnation>,
+    /// Repository and branch must still be these: a name taken again is another's.
+    pub(crate) of: Option<(Incarnation, Incarnation)>,
     pub(crate) checks: Vec<(Raw, Check)>,
     pub(crate) writes: Vec<(Raw, Write)>,
 }
 
-/// A branch that may be written, as read in the order the protocol asks for: record first, then rules.
+/// How a change is staged.
+pub(crate) struct StagedWrite<'a> {
+    pub(crate) precondition: &'a Precondition,
+    /// Write although the repository is read-only.
+    pub(crate) force: bool,
+    pub(crate) along: &'a Along,
+    /// What was read a moment ago: the first try goes on from it.
+    pub(crate) begun: Option<Writable>,
+}
+
+impl<'a> StagedWrite<'a> {
+    pub(crate) fn of(precondition: &'a Precondition, along: &'a Along) -> Self {
+        Self { precondition, force: false, along, begun: None }
+    }
+}
+
+/// A branch that may be written: its record, and at the same instant the rules, as the protocol asks for. A write staged
+/// from it is refused if the branch's gate was replaced since, as everybody does who changes what was read.
+#[derive(Clone, Debug)]
 pub(crate) struct Writable {
     pub(crate) repository: Arc<Repository>,
     pub(crate) state: Arc<BranchState>,
+    read: Timestamp,
+}
+
+/// How long a write goes on from what it read when it began. A deleted repository's gates are open until they are swept:
+/// a body that takes longer to arrive shall not meet one that is long gone.
+const FRESH_MILLIS: i64 = 1000;
+
+impl Writable {
+    pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
+        (0..FRESH_MILLIS).contains(&(now.millis() - self.read.millis()))
+    }
 }
 
 impl Inner {
@@ -50,17 +79,22 @@ impl Inner {
         branch: &BranchId,
         force: bool,
     ) -> Result<Writable, CatalogError> {
-        let (repository, _) = self.repository(repository).await?;
-        let state = self.branch(&repository, branch).await?;
+        let read = self.clock.now();
+        let beneath = |repository: &Repository| {
+            vec![keys::branch(&repository.incarnation, branch), keys::rules(&repository.birth)]
+        };
+        let (repository, _, mut rows) = self.repository_with(repository, beneath).await?;
+        let rules = rows.pop().flatten();
+        let state = self.branch_in(&repository, branch, rows.pop().flatten().as_ref()).await?;
         Self::check_writable(&repository, force)?;
         self.check_open(&repository, &state).await?;
-        if self.is_protected(&repository, branch).await? {
+        if protects(rules.as_ref(), branch)? {
             return Err(CatalogError::refused(
                 ErrorKind::Protected,
                 format!("cannot write to protected branch '{branch}': merge into it instead"),
             ));
         }
-        Ok(Writable { repository, state })
+        Ok(Writable { repository, state, read })
     }
 
     /// Whether a protection rule matches the branch.
@@ -69,11 +103,7 @@ impl Inner {
         repository: &Repository,
         branch: &BranchId,
     ) -> Result<bool, CatalogError> {
-        let rules = self.kv.get(&keys::rules(&repository.birth)).await?;
-        match rules {
-            Some(rules) => settings::matches_any(&rules.value, branch),
-            None => Ok(false),
-        }
+        protects(self.kv.get(&keys::rules(&repository.birth)).await?.as_ref(), branch)
     }
 
     /// Stages one change. With a precondition, or `read_modify`, the record's and the row's versions are checked too,
@@ -84,20 +114,28 @@ impl Inner {
     pub(crate) async fn stage(
         &self,
         target: (&RepositoryId, &BranchId, &ObjectPath),
-        precondition: &Precondition,
-        force: bool,
-        along: &Along,
+        write: StagedWrite<'_>,
         make: &(dyn Fn(Option<EntryBytes>) -> Result<Change, CatalogError> + Sync),
         read_modify: bool,
     ) -> Result<(), CatalogError> {
-        let (repository, branch, path) = target;
+        let (named, branch, path) = target;
+        let StagedWrite { precondition, force, along, mut begun } = write;
         for _ in 0..WRITE_ATTEMPTS {
-            let Writable { repository, state } = self.writable(repository, branch, force).await?;
-            if along.branch.is_some_and(|expected| expected != state.incarnation) {
-                return Err(CatalogError::refused(
-                    ErrorKind::BranchNotFound,
-                    format!("branch '{branch}' not found: it was deleted meanwhile"),
-                ));
+            let Writable { repository, state, .. } = match begun.take() {
+                Some(begun) => begun,
+                None => self.writable(named, branch, force).await?,
+            };
+            match along.of {
+                Some((expected, _)) if expected != repository.incarnation => {
+                    return Err(repository_not_found(named));
+                }
+                Some((_, expected)) if expected != state.incarnation => {
+                    return Err(CatalogError::refused(
+                        ErrorKind::BranchNotFound,
+                        format!("branch '{branch}' not found: it was deleted meanwhile"),
+                    ));
+                }
+                _ => {}
             }
             let row = keys::row(&state.current, path.as_bytes());
             let mut transaction = Transaction::new();
@@ -127,6 +165,7 @@ impl Inner {
             transaction.writes.extend(along.writes.iter().cloned());
             match self.kv.transact(transaction).await? {
                 Outcome::Done(_) => {
+                    self.note_staged(&state.current);
                     if let Change::Delete = change {
                         self.tidy.deleted(&repository.id, branch, &state, 1);
                     }
@@ -143,6 +182,13 @@ impl Inner {
             }
         }
         Err(busy(&format!("write '{path}'")))
+    }
+
+    /// Remembers that a layer has rows: who seals it need not look.
+    fn note_staged(&self, layer: &LayerId) {
+        if self.has_rows.get(layer).is_none() {
+            self.has_rows.insert(*layer, ());
+        }
     }
 
     /// The gate a path's writes check.
@@ -169,9 +215,13 @@ impl Inner {
         branch: &BranchId,
         paths: &[&ObjectPath],
         force: bool,
+        mut begun: Option<Writable>,
     ) -> Result<(), CatalogError> {
         for _ in 0..WRITE_ATTEMPTS {
-            let Writable { state, .. } = self.writable(repository, branch, force).await?;
+            let Writable { state, .. } = match begun.take() {
+                Some(begun) => begun,
+                None => self.writable(repository, branch, force).await?,
+            };
             let write = self.entropy.next_u64();
             let mut gates: Vec<u8> = paths.iter().map(|path| self.gate_of(path.as_bytes())).collect();
             gates.sort_unstable();
@@ -186,6 +236,7 @@ impl Inner {
             }
             match self.kv.transact(transaction).await? {
                 Outcome::Done(_) => {
+                    self.note_staged(&state.current);
                     self.tidy.deleted(repository, branch, &state, paths.len() as u64);
                     return Ok(());
                 }
@@ -234,6 +285,11 @@ impl Inner {
         }
         Err(busy(&format!("read '{path}'")))
     }
+}
+
+/// Whether protection rules, as stored, match the branch.
+pub(crate) fn protects(rules: Option<&Versioned>, branch: &BranchId) -> Result<bool, CatalogError> {
+    rules.map_or(Ok(false), |rules| settings::matches_any(&rules.value, branch))
 }
 
 /// Whether a precondition holds of what is there.

@@ -23,7 +23,15 @@ impl Catalog {
         let call = Incarnation::random(&*inner.entropy);
         let mut unsure = false;
         for _ in 0..MOVE_ATTEMPTS {
-            let (repository, pin) = inner.pinned(repository).await?;
+            let refs = |repository: &Repository| {
+                let reference = |name| keys::reference(&repository.incarnation, name);
+                vec![reference(target.base()), reference(tag.as_str())]
+            };
+            let (repository, version, refs) = inner.repository_with(repository, refs).await?;
+            let pin = (keys::repository(&repository.id), Check::Version(version));
+            let [base, taken] = &refs[..] else {
+                return Err(CatalogError::Damaged { what: "answer of the key-value engine" });
+            };
             Inner::check_writable(&repository, force)?;
             if unsure {
                 // Absent may mean that it was made and deleted since: then it is not made again.
@@ -33,8 +41,8 @@ impl Catalog {
                     return Ok(Tag { id: tag.clone(), commit: wire::commit_id(&row.tag)? });
                 }
             }
-            let commit = inner.resolve(&repository, target).await?;
-            inner.name_is_free(&repository, tag.as_str(), "tag").await?;
+            let commit = inner.resolve_in(&repository, target, base.as_ref()).await?;
+            inner.name_is_free(&repository, tag.as_str(), "tag", taken.as_ref()).await?;
             let key = keys::tag(&repository.incarnation, tag);
             let row = wire::RefRow {
                 branch: None,

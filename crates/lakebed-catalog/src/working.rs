@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lakebed_core::{LayerId, NodeId};
+use lakebed_kv::{Version, Versioned};
 use lakebed_tree::Cursor;
 
 use crate::branch_state::{BranchState, Content, Sealed};
@@ -57,23 +58,17 @@ impl Inner {
         Ok(commit.tree.unwrap_or_else(lakebed_tree::empty_tree))
     }
 
-    /// What the layers of a branch say of one path, with the version of the row in the current layer.
-    /// One consistent round trip; `Err(None)`-like restarts are the caller's: `Ok(None)` means a layer was dropped
-    /// meanwhile and the branch must be read again.
-    pub(crate) async fn staged(
+    /// What the layers of a branch say of one path, with the version of the row in the current layer. `found` is what is at
+    /// [`BranchState::keys_of`] the path, read at one instant. `None`: a layer was dropped meanwhile, the branch must be
+    /// read again.
+    async fn staged(
         &self,
         repository: &Repository,
         state: &BranchState,
         path: &[u8],
+        found: &[Option<Versioned>],
     ) -> Result<Option<Staged>, CatalogError> {
-        let mut wanted = Vec::with_capacity(2 * (state.sealed.len() + 1));
-        wanted.push(keys::row(&state.current, path));
-        for layer in &state.sealed {
-            wanted.push(keys::row(&layer.id, path));
-        }
         let rows = state.sealed.len() + 1;
-        wanted.extend(state.layer_keys());
-        let found = self.kv.get_many(&wanted).await?;
         let current = found[0].clone();
         let row_version = current.as_ref().map(|row| row.version);
         if let Some(row) = current {
@@ -113,14 +108,27 @@ impl Inner {
     }
 
     /// The entry at a path in the working state of a branch, with the version of its row in the current layer and whether
-    /// it is the head's.
+    /// it is the head's. One round trip, unless a layer's tree or the head has to be asked. `None` as for
+    /// [`Inner::staged`].
     pub(crate) async fn working_entry(
         &self,
         repository: &Repository,
         state: &BranchState,
         path: &[u8],
-    ) -> Result<Option<(Option<Bytes>, Option<lakebed_kv::Version>, bool)>, CatalogError> {
-        let Some(staged) = self.staged(repository, state, path).await? else {
+    ) -> Result<Option<WorkingEntry>, CatalogError> {
+        let found = self.kv.get_many(&state.keys_of(path)).await?;
+        self.working_entry_in(repository, state, path, &found).await
+    }
+
+    /// [`Inner::working_entry`], of what is at [`BranchState::keys_of`] the path.
+    pub(crate) async fn working_entry_in(
+        &self,
+        repository: &Repository,
+        state: &BranchState,
+        path: &[u8],
+        found: &[Option<Versioned>],
+    ) -> Result<Option<WorkingEntry>, CatalogError> {
+        let Some(staged) = self.staged(repository, state, path, found).await? else {
             return Ok(None);
         };
         let of_head = staged.decision.is_none();
@@ -137,7 +145,7 @@ impl Inner {
 
     /// Whether every layer of a run still exists, so that what was read of it was whole: a fold on this or another
     /// server may have replaced it, and the sweeper taken its rows.
-    async fn run_stands(&self, run: &[Sealed]) -> Result<bool, CatalogError> {
+    pub(crate) async fn run_stands(&self, run: &[Sealed]) -> Result<bool, CatalogError> {
         let layers = run.iter().filter(|layer| !matches!(layer.content, Content::Mask(_)));
         let keys: Vec<Bytes> = layers.map(|layer| keys::layer(&layer.id)).collect();
         Ok(self.kv.get_many(&keys).await?.iter().all(Option::is_some))
@@ -167,12 +175,15 @@ impl Inner {
     }
 }
 
+/// The entry at a path in the working state, the version of its row in the current layer, and whether it is the head's.
+pub(crate) type WorkingEntry = (Option<Bytes>, Option<Version>, bool);
+
 /// What the layers say of a path.
-pub(crate) struct Staged {
+struct Staged {
     /// `None`: only the head counts.
-    pub(crate) decision: Option<Decision>,
+    decision: Option<Decision>,
     /// The row in the current layer.
-    pub(crate) row_version: Option<lakebed_kv::Version>,
+    row_version: Option<Version>,
 }
 
 /// Contention beyond what a client should wait for.

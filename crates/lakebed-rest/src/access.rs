@@ -1,6 +1,6 @@
 //! Who may call an operation: the requirements of `auth.md` §9.3.
 
-use lakebed_auth::{Auth, AuthError, Permission, Principal};
+use lakebed_auth::{AuthError, Permission, Principal};
 
 use crate::call::Call;
 
@@ -30,22 +30,18 @@ pub(crate) enum Requirement {
 }
 
 /// Decides a requirement.
-pub(crate) async fn decide(
-    auth: &Auth,
-    principal: &Principal,
-    requirement: &Requirement,
-) -> Result<(), AuthError> {
+pub(crate) fn decide(principal: &Principal, requirement: &Requirement) -> Result<(), AuthError> {
     match requirement {
         Requirement::All(permissions) => {
             for permission in permissions {
-                auth.authorize(principal, permission).await?;
+                principal.authorize(permission)?;
             }
             Ok(())
         }
         Requirement::Any(permissions) => {
             let mut refusal = AuthError::Unauthenticated;
             for permission in permissions {
-                match auth.authorize(principal, permission).await {
+                match principal.authorize(permission) {
                     Err(denied @ AuthError::Denied { .. }) => refusal = denied,
                     decided => return decided,
                 }

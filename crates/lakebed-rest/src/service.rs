@@ -82,9 +82,7 @@ impl Rest {
     /// The answer to one who has not.
     pub async fn permit(&self, parts: &Parts, needed: &Permission) -> Result<(), Box<Response<AnswerBody>>> {
         let decided = match identify(self, parts).await {
-            Ok(Identity::Known(principal)) => {
-                self.auth().authorize(&principal, needed).await.map_err(RestError::from)
-            }
+            Ok(Identity::Known(principal)) => principal.authorize(needed).map_err(RestError::from),
             Ok(Identity::Anonymous) => Err(RestError::unauthenticated()),
             Err(error) => Err(error),
         };

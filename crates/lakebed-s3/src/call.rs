@@ -148,9 +148,9 @@ impl Call {
     }
 
     /// Asks for permissions, all of them.
-    pub(crate) async fn authorize(&self, needed: &[Permission]) -> Result<(), S3Error> {
+    pub(crate) fn authorize(&self, needed: &[Permission]) -> Result<(), S3Error> {
         for permission in needed {
-            self.s3.auth().authorize(&self.principal, permission).await?;
+            self.principal.authorize(permission)?;
         }
         Ok(())
     }

@@ -134,7 +134,7 @@ impl Fallback {
     /// Hands a request on, if its sender may do what it does.
     pub(crate) async fn hand_on(&self, mut call: Call, sub: Option<&str>) -> Reply {
         let needed = needed(&call, sub)?;
-        call.authorize(&needed).await?;
+        call.authorize(&needed)?;
         let path = call.parts.uri.path_and_query().cloned();
         let uri = Uri::builder().scheme(self.url.scheme.clone()).authority(self.url.authority.clone());
         let uri = uri.path_and_query(path.map_or_else(|| "/".to_owned(), |path| path.to_string()));

@@ -127,11 +127,12 @@ pub(crate) async fn complete(call: Call, input: End<CompletePresignMultipartUplo
     };
     let draft = EntryDraft { content_type, metadata: wanted.user_metadata, ..EntryDraft::default() };
     let upload = call.param("uploadId").to_owned();
+    let repository = ticket.record().clone();
     let entry = call
         .catalog()
         .complete_client_upload(ticket, &wanted.physical_address, &upload, &parts, draft)
         .await?;
-    written(&call, path.as_str(), &entry, StatusCode::OK, Show::Always).await
+    written(&repository, path.as_str(), &entry, StatusCode::OK, Show::Always)
 }
 
 fn stored_part(part: &lakebed_api::UploadPart) -> Result<StoredPart, RestError> {

@@ -1,10 +1,14 @@
 //! Reading objects: bytes, stat, listings (`api-objects` §3, §4).
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use lakebed_api::UnderlyingObjectProperties;
 use lakebed_blocks::{BlockError, ByteRange};
-use lakebed_catalog::{CatalogError, EntryBytes, EntryView, ErrorKind, ListRequest, ListedObject};
-use lakebed_core::{ObjectPath, RefExpr, RepositoryId};
+use lakebed_catalog::{
+    CatalogError, EntryBytes, EntryView, ErrorKind, ListRequest, Listed, ListedObject, Repository,
+};
+use lakebed_core::{ObjectPath, RefExpr};
 
 use crate::call::Call;
 use crate::disposition;
@@ -52,11 +56,11 @@ pub(crate) fn head_input(call: &Call) -> Result<Input, RestError> {
     Ok(Input { path: call.query().required("path")?, range, known: None, presign: false, verify: false })
 }
 
-async fn find(call: &Call, path: &str) -> Result<(RepositoryId, ObjectPath, EntryBytes), RestError> {
+async fn find(call: &Call, path: &str) -> Result<(Arc<Repository>, ObjectPath, EntryBytes), RestError> {
     let repository = call.repository()?;
     let reference: RefExpr = call.reference("ref")?;
     let path = path.parse()?;
-    let entry = call.catalog().stat(&repository, &reference, &path).await?;
+    let (repository, entry) = call.catalog().locate(&repository, &reference, &path).await?;
     Ok((repository, path, entry))
 }
 
@@ -91,9 +95,8 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
     let (repository, path, entry) = find(&call, &input.path).await?;
     let entry = view(&entry)?;
     if input.presign {
-        let found = call.catalog().repository(&repository).await?;
-        presign::supported(&call, &found)?;
-        let url = presign::read(&call, &found, path.as_str(), &entry).await?;
+        presign::supported(&call, &repository)?;
+        let url = presign::read(&call, &repository, path.as_str(), &entry).await?;
         let location =
             HeaderValue::from_str(&url).map_err(|error| RestError::internal("presigning", &error))?;
         let mut response = reply::empty(StatusCode::FOUND);
@@ -112,13 +115,10 @@ pub(crate) async fn get(call: Call, input: Input) -> Reply {
         Some(Wanted::Part(part)) => Some(part),
         Some(outside) => return Err(with_headers(not_satisfiable(outside, entry.size), headers)),
     };
-    let address = {
-        let found = call.catalog().repository(&repository).await?;
-        if input.verify {
-            call.catalog().verify(&found, &entry).await?;
-        }
-        entry.full_address(&found.storage_namespace)
-    };
+    if input.verify {
+        call.catalog().verify(&repository, &entry).await?;
+    }
+    let address = entry.full_address(&repository.storage_namespace);
     // Never more or less than was said: an imported file may have become shorter.
     let whole = ByteRange { start: 0, end: entry.size };
     let stream = match call.catalog().read(&address, Some(part.unwrap_or(whole))).await {
@@ -214,7 +214,6 @@ pub(crate) fn stat_input(call: &Call) -> Result<Stat, RestError> {
 
 pub(crate) async fn stat(call: Call, input: Stat) -> Reply {
     let (repository, path, entry) = find(&call, &input.path).await?;
-    let repository = call.catalog().repository(&repository).await?;
     if input.presign {
         presign::supported(&call, &repository)?;
     }
@@ -238,8 +237,7 @@ pub(crate) async fn stat(call: Call, input: Stat) -> Reply {
 /// No store here has storage classes; but the object must be there.
 pub(crate) async fn underlying_properties(call: Call, path: String) -> Reply {
     let (repository, _, entry) = find(&call, &path).await?;
-    let namespace = call.catalog().repository(&repository).await?;
-    let address = view(&entry)?.full_address(&namespace.storage_namespace);
+    let address = view(&entry)?.full_address(&repository.storage_namespace);
     match call.catalog().blocks().head(&address).await {
         Ok(_) => reply::ok(&UnderlyingObjectProperties::default()),
         // Also an address that a client registered and this store has no place for.
@@ -278,8 +276,8 @@ pub(crate) fn listing(call: &Call) -> Result<Listing, RestError> {
 pub(crate) async fn list(call: Call, input: Listing) -> Reply {
     let repository = call.repository()?;
     let reference = call.reference("ref")?;
-    let page = call.catalog().list_objects(&repository, &reference, &input.request).await?;
-    let repository = call.catalog().repository(&repository).await?;
+    let listed = call.catalog().list_objects_at(&repository, &reference, &input.request).await?;
+    let Listed { repository, page, .. } = listed;
     if input.presign && !page.items.is_empty() {
         presign::supported(&call, &repository)?;
     }

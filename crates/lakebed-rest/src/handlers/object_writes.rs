@@ -68,7 +68,7 @@ pub(crate) async fn bulk_delete(call: Call, input: BulkDelete) -> Reply {
     let mut failures: Vec<(usize, StatusCode, String)> = Vec::new();
     let mut wanted: Vec<(usize, ObjectPath)> = Vec::with_capacity(input.paths.len());
     for (index, text) in input.paths.iter().enumerate() {
-        match call.rest.auth().authorize(call.principal()?, &access::delete_object(&call, text)).await {
+        match call.principal()?.authorize(&access::delete_object(&call, text)) {
             Ok(()) => {}
             Err(denied @ AuthError::Denied { .. }) => {
                 failures.push((index, StatusCode::UNAUTHORIZED, denied.to_string()));
@@ -154,7 +154,8 @@ pub(crate) async fn copy(call: Call, input: Copy) -> Reply {
         force: wanted.force,
     };
     let entry = call.catalog().copy_object(request).await?;
-    written(&call, path.as_str(), &entry, StatusCode::CREATED, Show::Always).await
+    let repository = call.catalog().repository(&call.repository()?).await?;
+    written(&repository, path.as_str(), &entry, StatusCode::CREATED, Show::Always)
 }
 
 pub(crate) struct MetadataUpdate {
@@ -210,8 +211,9 @@ pub(crate) async fn stage(call: Call, input: Stage) -> Reply {
         mtime: wanted.mtime.map(Timestamp::from_secs),
         ..EntryDraft::default()
     };
+    let repository = ticket.record().clone();
     let entry = call.catalog().stage_address(ticket, &wanted.physical_address, draft).await?;
-    written(&call, path.as_str(), &entry, StatusCode::CREATED, Show::Never).await
+    written(&repository, path.as_str(), &entry, StatusCode::CREATED, Show::Never)
 }
 
 /// A size as clients send it.

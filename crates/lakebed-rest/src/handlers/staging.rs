@@ -95,6 +95,7 @@ pub(crate) async fn link(call: Call, input: Link) -> Reply {
         ..EntryDraft::default()
     };
     let address = wanted.staging.physical_address.unwrap_or_default();
+    let repository = ticket.record().clone();
     let entry = call.catalog().link_address(ticket, &address, draft).await?;
-    written(&call, path.as_str(), &entry, StatusCode::OK, Show::Always).await
+    written(&repository, path.as_str(), &entry, StatusCode::OK, Show::Always)
 }

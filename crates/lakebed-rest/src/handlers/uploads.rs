@@ -6,7 +6,9 @@ use futures::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 use http_body::Body;
 use lakebed_blocks::{BodyError, ByteStream};
-use lakebed_catalog::{DEFAULT_CONTENT_TYPE, Entry, EntryDraft, Precondition, StoredBody, WriteTicket};
+use lakebed_catalog::{
+    DEFAULT_CONTENT_TYPE, Entry, EntryDraft, Precondition, Repository, StoredBody, WriteTicket,
+};
 
 use super::object_reads::precondition_header;
 use crate::call::Call;
@@ -92,13 +94,19 @@ pub(crate) async fn upload(mut call: Call, input: Upload) -> Reply {
         metadata: user_metadata(call.headers()),
         ..EntryDraft::default()
     };
+    let repository = ticket.record().clone();
     let entry = call.catalog().link(ticket, draft).await?;
-    written(&call, path.as_str(), &entry, StatusCode::CREATED, Show::Always).await
+    written(&repository, path.as_str(), &entry, StatusCode::CREATED, Show::Always)
 }
 
-/// The answer to a write.
-pub(crate) async fn written(call: &Call, path: &str, entry: &Entry, status: StatusCode, show: Show) -> Reply {
-    let repository = call.catalog().repository(&call.repository()?).await?;
+/// The answer to a write into this repository.
+pub(crate) fn written(
+    repository: &Repository,
+    path: &str,
+    entry: &Entry,
+    status: StatusCode,
+    show: Show,
+) -> Reply {
     let body = object_json::written(path, entry, repository.storage_namespace.as_str(), show)?;
     Ok(reply::raw_json(status, body))
 }

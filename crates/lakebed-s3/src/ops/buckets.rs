@@ -63,8 +63,7 @@ impl Operation for ListBuckets {
     }
 
     async fn run(self, call: Call) -> Reply {
-        let (auth, principal) = (call.s3.auth(), &call.principal);
-        let refusal = match auth.authorize(principal, &Permission::global("fs:ListRepositories")).await {
+        let refusal = match call.principal.authorize(&Permission::global("fs:ListRepositories")) {
             Ok(()) => None,
             Err(denied @ AuthError::Denied { .. }) => Some(denied),
             Err(error) => return Err(error.into()),
@@ -134,7 +133,7 @@ impl<'a> Buckets<'a> {
             let found = catalog.list_repositories(&page, "").await?;
             for repository in found.items {
                 let name = repository.id.as_str();
-                if only_known && !self.may("fs:ReadRepository", name).await? {
+                if only_known && !self.may("fs:ReadRepository", name)? {
                     continue;
                 }
                 if !self.show(name, name.to_owned(), &repository) {
@@ -158,7 +157,7 @@ impl<'a> Buckets<'a> {
     /// Shows the branches of a repository that come after `after`, if its branches may be listed.
     async fn branches(&mut self, repository: &Repository, after: &str) -> Result<(), S3Error> {
         let id = &repository.id;
-        if !self.of_branches || !self.may("fs:ListBranches", id.as_str()).await? {
+        if !self.of_branches || !self.may("fs:ListBranches", id.as_str())? {
             return Ok(());
         }
         let mut page = PageRequest { prefix: String::new(), after: after.to_owned(), amount: 1000 };
@@ -182,9 +181,9 @@ impl<'a> Buckets<'a> {
         }
     }
 
-    async fn may(&self, action: &'static str, repository: &str) -> Result<bool, S3Error> {
+    fn may(&self, action: &'static str, repository: &str) -> Result<bool, S3Error> {
         let permission = Permission::repository(action, repository);
-        match self.call.s3.auth().authorize(&self.call.principal, &permission).await {
+        match self.call.principal.authorize(&permission) {
             Ok(()) => Ok(true),
             Err(AuthError::Denied { .. }) => Ok(false),
             Err(error) => Err(error.into()),

@@ -90,7 +90,7 @@ impl Operation for DeleteObjects {
         let request = Request::parse(&body, &call.place)?;
         let mut allowed = Vec::with_capacity(request.objects.len());
         for object in &request.objects {
-            allowed.push(call.authorize(&[may_delete(repository.as_str(), object.key.path())]).await);
+            allowed.push(call.authorize(&[may_delete(repository.as_str(), object.key.path())]));
         }
         // Who may delete nothing does not learn whether the repository is there.
         if allowed.iter().any(Result::is_ok) && call.catalog().repository(&repository).await?.read_only {

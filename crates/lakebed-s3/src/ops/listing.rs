@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use lakebed_auth::Permission;
-use lakebed_catalog::{EntryBytes, ErrorKind, ListRequest, ListedObject};
+use lakebed_catalog::{EntryBytes, ErrorKind, ListRequest, Listed, ListedObject};
 use lakebed_core::{CommitId, RefExpr, RepositoryId, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -214,7 +214,8 @@ async fn in_ref(
         delimiter: shape.delimiter.clone(),
         amount: shape.amount,
     };
-    let (page, commit) = match call.catalog().list_objects_at(repository, &expr, &request).await {
+    let Listed { page, commit, .. } = match call.catalog().list_objects_at(repository, &expr, &request).await
+    {
         Ok(found) => found,
         // A ref that is not there has no keys.
         Err(error) if is_no_ref(error.kind()) && call.place.named_ref().is_none() => return Ok(nothing()),
