@@ -236,6 +236,7 @@ impl Catalog {
                 protected_refused: true,
                 joined: &[],
                 turn: &turn,
+                seen: None,
             };
             if let Published::Done = inner.publish(&writable.repository, branch, &publication).await? {
                 return Ok(());

@@ -13,7 +13,8 @@ use crate::changed_paths::{ChangedPaths, Noted};
 use crate::once::Remember;
 use crate::publish::{Joined, MOVE_ATTEMPTS, Publication, Published};
 use crate::staged_edits::{Replaces, StagedEdits};
-use crate::turns::Turn;
+use crate::staging::protects;
+use crate::turns::{Found, Turn};
 use crate::working::{Working, busy, outcome_unknown};
 use crate::{Catalog, CatalogError, Commit, CommitRequest, ErrorKind, Repository, keys, wire};
 
@@ -41,20 +42,30 @@ impl Catalog {
         joined: Option<&dyn Joined>,
     ) -> Result<Commit, CatalogError> {
         let inner = &self.inner;
-        let (repository, _) = inner.repository(repository).await?;
-        inner.branch(&repository, branch).await?;
+        let beneath = |repository: &Repository| {
+            vec![keys::branch(&repository.incarnation, branch), keys::rules(&repository.birth)]
+        };
+        let (repository, _, mut rows) = inner.repository_with(repository, beneath).await?;
+        let rules = rows.pop().flatten();
+        let state = inner.branch_in(&repository, branch, rows.pop().flatten().as_ref()).await?;
         // What has happened has happened, whatever the branch says of it by now.
         if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
             return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
         }
         Inner::check_writable(&repository, request.force)?;
-        if inner.is_protected(&repository, branch).await? {
+        if protects(rules.as_ref(), branch)? {
             return Err(CatalogError::refused(
                 ErrorKind::Protected,
                 format!("cannot commit to protected branch '{branch}': merge into it instead"),
             ));
         }
-        let turn = inner.turn(&repository, branch).await?;
+        let turn = inner.turn_here(&repository, branch).await;
+        let plain = joined.is_none() && request.once.is_none() && request.source_metarange.is_none();
+        if plain && !request.allow_empty && turn.was_committed(state.incarnation) {
+            // The cut of a commit before it is this one's, too: it came after this one was called.
+            return Err(no_changes("commit"));
+        }
+        inner.turn_among_servers(&turn, &repository, branch).await?;
         if let Some(tree) = &request.source_metarange {
             return inner.commit_tree(&repository, branch, &request, tree, joined, &turn).await;
         }
@@ -64,19 +75,22 @@ impl Catalog {
         let remember = Remember::of(request.once.as_ref());
         let once = remember.as_ref().map(|remember| remember as &dyn Joined);
         let joined: Vec<&dyn Joined> = joined.into_iter().chain(once).collect();
-        let mut cut = inner.seal(&repository, branch).await?;
-        let mut run = cut.sealed.clone();
+        let come = turn.come();
+        let mut seen = inner.seal_seen(&repository, branch, state.incarnation).await?;
+        let mut run = seen.state.sealed.clone();
         for _ in 0..MOVE_ATTEMPTS {
+            let cut = seen.state.clone();
             let head = inner.commit(&repository, &cut.head).await?;
             let mut changed_paths = ChangedPaths::default();
-            let tree = inner.lay_over(&repository, &head, &run, &mut changed_paths).await;
-            let Some(tree) = inner.of_run(&run, tree).await? else {
+            let tree = inner.lay_over(&repository, &head, &run, &mut changed_paths).await?;
+            let Some(tree) = tree else {
                 // Folded and swept while it was read.
-                (cut, run) = inner.cut_anew(&repository, branch, &cut, &run).await?;
+                (seen, run) = inner.cut_anew(&repository, branch, &cut, &run).await?;
                 continue;
             };
             let changed = tree != head.tree.unwrap_or_else(lakebed_tree::empty_tree);
             if !changed && !request.allow_empty {
+                turn.is_committed(cut.incarnation, come);
                 return Err(no_changes("commit"));
             }
             let commit = inner.child(&request, &head, tree);
@@ -90,9 +104,11 @@ impl Catalog {
                 protected_refused: true,
                 joined: &joined,
                 turn: &turn,
+                seen: Some(&seen),
             };
             match inner.publish(&repository, branch, &publication).await? {
                 Published::Done => {
+                    turn.is_committed(cut.incarnation, come);
                     inner.commits.insert((repository.incarnation, commit.id), Arc::new(commit.clone()));
                     return Ok(commit);
                 }
@@ -102,8 +118,9 @@ impl Catalog {
                 }
                 Published::Moved => {}
             }
-            (cut, run) = inner.cut_anew(&repository, branch, &cut, &run).await?;
+            (seen, run) = inner.cut_anew(&repository, branch, &cut, &run).await?;
             if run.is_empty() && !request.allow_empty {
+                turn.is_committed(cut.incarnation, come);
                 return Err(no_changes("commit"));
             }
         }
@@ -159,27 +176,36 @@ pub(crate) fn no_changes(what: &str) -> CatalogError {
 }
 
 impl Inner {
-    /// The head's tree with a run of layers laid over it, its nodes durable. Notes the paths that differ.
+    /// The head's tree with a run of layers laid over it, its nodes durable. Notes the paths that differ. `None`: a layer
+    /// of the run went while it was read, which then does not count.
     pub(crate) async fn lay_over(
         &self,
         repository: &Repository,
         head: &Commit,
         run: &[Sealed],
         changed: &mut ChangedPaths,
-    ) -> Result<NodeId, CatalogError> {
+    ) -> Result<Option<NodeId>, CatalogError> {
         let base = head.tree.unwrap_or_else(lakebed_tree::empty_tree);
         if run.is_empty() {
-            return Ok(base);
+            return Ok(Some(base));
         }
         let nodes = self.nodes(repository);
-        let mut stack = self.stack(repository, None, run);
-        stack.seek(b"").await?;
-        let walk = Working::new(Some(stack), Cursor::new(nodes.clone(), base));
-        let source = StagedEdits { walk, replaces: Replaces::OtherContent };
-        let mut changes = Noted { source, changed };
-        let edited = lakebed_tree::edit(&*nodes, &base, &mut changes).await?;
-        nodes.flush().await?;
-        Ok(edited.root)
+        let edited: Result<_, CatalogError> = async {
+            let mut stack = self.stack(repository, None, run);
+            stack.seek(b"").await?;
+            let walk = Working::new(Some(stack), Cursor::new(nodes.clone(), base));
+            let source = StagedEdits { walk, replaces: Replaces::OtherContent };
+            let mut changes = Noted { source, changed };
+            Ok(lakebed_tree::edit(&*nodes, &base, &mut changes).await?)
+        }
+        .await;
+        // Whether what was read was whole is asked while the nodes become durable.
+        let (flushed, stands) = tokio::join!(nodes.flush(), self.run_stands(run));
+        if !stands? {
+            return Ok(None);
+        }
+        flushed?;
+        Ok(Some(edited?.root))
     }
 
     /// What a commit that was computed in vain is computed from next. A reset since the cut: what it kept is to be cut
@@ -190,20 +216,20 @@ impl Inner {
         branch: &BranchId,
         cut: &BranchState,
         run: &[Sealed],
-    ) -> Result<(Arc<BranchState>, Vec<Sealed>), CatalogError> {
-        let now = self.branch(repository, branch).await?;
-        if now.incarnation != cut.incarnation {
+    ) -> Result<(Found, Vec<Sealed>), CatalogError> {
+        let now = self.branch_and_line(repository, branch, &cut.incarnation).await?;
+        if now.state.incarnation != cut.incarnation {
             return Err(CatalogError::refused(
                 ErrorKind::BranchNotFound,
                 format!("branch '{branch}' not found: it was deleted meanwhile"),
             ));
         }
-        if now.reset_count == cut.reset_count {
-            let run = now.remaining_of(run);
+        if now.state.reset_count == cut.reset_count {
+            let run = now.state.remaining_of(run);
             return Ok((now, run));
         }
-        let cut = self.seal(repository, branch).await?;
-        let run = cut.sealed.clone();
+        let cut = self.seal_seen(repository, branch, cut.incarnation).await?;
+        let run = cut.state.sealed.clone();
         Ok((cut, run))
     }
 
@@ -303,6 +329,7 @@ impl Inner {
                 protected_refused: true,
                 joined: &joined,
                 turn,
+                seen: None,
             };
             if let Published::Done = self.publish(repository, branch, &publication).await? {
                 return Ok(commit);

@@ -201,6 +201,7 @@ impl Inner {
                 protected_refused: false,
                 joined: &[&finish],
                 turn: &turn,
+                seen: None,
             };
             if let Published::Done = self.publish(repository, branch, &publication).await? {
                 return Ok(commit);

@@ -382,6 +382,7 @@ impl Inner {
             protected_refused: false,
             joined,
             turn,
+            seen: None,
         };
         self.publish(repository, branch, &publication).await
     }

@@ -12,7 +12,7 @@ use lakebed_kv::{Check, Outcome, Transaction};
 use crate::branch_state::{BranchState, Content, Mask, Sealed};
 use crate::catalog::Inner;
 use crate::staging::Along;
-use crate::turns::Turn;
+use crate::turns::{Found, Turn};
 use crate::working::{busy, outcome_unknown};
 use crate::{CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
@@ -42,6 +42,9 @@ pub(crate) struct Publication<'a> {
     pub(crate) joined: &'a [&'a dyn Joined],
     /// Whose turn it is.
     pub(crate) turn: &'a Turn<'a>,
+    /// What the first try looks at, if it was read with what `from` was made of: it is checked that the record still is the
+    /// same, so nothing that it asks of rules and line has been missed.
+    pub(crate) seen: Option<&'a Found>,
 }
 
 /// Something that becomes true in the very transaction that moves a head: a pull request merged, a task done
@@ -78,25 +81,56 @@ impl Inner {
     ) -> Result<Arc<BranchState>, CatalogError> {
         for _ in 0..MOVE_ATTEMPTS {
             let state = self.branch(repository, branch).await?;
-            let rows = lakebed_kv::KeyRange::prefix(&keys::row(&state.current, b""));
-            if self.kv.scan(&rows, 1).await?.is_empty() {
-                // Without rows from the start, or sealed, folded and swept since the record was read?
-                if self.kv.get(&keys::layer(&state.current)).await?.is_some() {
-                    return Ok(state);
-                }
-                continue;
-            }
-            if state.sealed.len() >= MOST_SEALED {
-                self.fold(repository, &state).await?;
-                continue;
-            }
-            let mut next = state.as_ref().clone();
-            next.sealed.push(Sealed::rows(state.current));
-            if let Some(sealed) = self.renew(&state, next, Vec::new()).await? {
+            if let Some(sealed) = self.seal_of(repository, &state).await? {
                 return Ok(sealed);
             }
         }
         Err(busy(&format!("branch '{branch}'")))
+    }
+
+    /// [`Inner::seal`], with what a publish looks at, read with the record that was sealed. `incarnation` is that of the
+    /// branch as it was read last.
+    pub(crate) async fn seal_seen(
+        &self,
+        repository: &Repository,
+        branch: &BranchId,
+        mut incarnation: Incarnation,
+    ) -> Result<Found, CatalogError> {
+        for _ in 0..MOVE_ATTEMPTS {
+            let found = self.branch_and_line(repository, branch, &incarnation).await?;
+            if found.state.incarnation != incarnation {
+                // That was another's line.
+                incarnation = found.state.incarnation;
+                continue;
+            }
+            if let Some(state) = self.seal_of(repository, &found.state).await? {
+                return Ok(found.sealed(state));
+            }
+        }
+        Err(busy(&format!("branch '{branch}'")))
+    }
+
+    /// Seals a branch as read, if it still is so and has a place for one more layer; else `None`.
+    async fn seal_of(
+        &self,
+        repository: &Repository,
+        state: &Arc<BranchState>,
+    ) -> Result<Option<Arc<BranchState>>, CatalogError> {
+        if self.has_rows.get(&state.current).is_none() {
+            let rows = lakebed_kv::KeyRange::prefix(&keys::row(&state.current, b""));
+            if self.kv.scan(&rows, 1).await?.is_empty() {
+                // Without rows from the start, or sealed, folded and swept since the record was read?
+                let stands = self.kv.get(&keys::layer(&state.current)).await?.is_some();
+                return Ok(stands.then(|| state.clone()));
+            }
+        }
+        if state.sealed.len() >= MOST_SEALED {
+            self.fold(repository, state).await?;
+            return Ok(None);
+        }
+        let mut next = state.as_ref().clone();
+        next.sealed.push(Sealed::rows(state.current));
+        self.renew(state, next, Vec::new()).await
     }
 
     /// Replaces gate and current layer of `old` by fresh ones in `next` and writes it, if the record is still `old`.
@@ -238,12 +272,17 @@ impl Inner {
             protected_refused,
             joined,
             turn,
+            seen,
         } = publication;
+        let mut seen = seen.cloned();
         if let Some(commit) = commit {
             self.store_commit(repository, commit).await?;
         }
         for _ in 0..MOVE_ATTEMPTS {
-            let found = self.branch_and_line(repository, branch, &from.incarnation).await?;
+            let found = match seen.take() {
+                Some(found) => found,
+                None => self.branch_and_line(repository, branch, &from.incarnation).await?,
+            };
             let state = &found.state;
             if state.incarnation != from.incarnation {
                 return Err(CatalogError::refused(
@@ -251,7 +290,7 @@ impl Inner {
                     format!("branch '{branch}' not found: it was deleted meanwhile"),
                 ));
             }
-            if *protected_refused && self.is_protected(repository, branch).await? {
+            if *protected_refused && found.protected {
                 return Err(CatalogError::refused(
                     ErrorKind::Protected,
                     format!("cannot commit to protected branch '{branch}': merge into it instead"),

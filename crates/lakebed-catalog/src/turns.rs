@@ -11,7 +11,7 @@
 //! on the checks of the publish.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,12 +24,21 @@ use tokio::sync::OwnedMutexGuard;
 use crate::branch_state::BranchState;
 use crate::catalog::Inner;
 use crate::figures::Waiting;
+use crate::staging::protects;
 use crate::working::busy;
 use crate::{CatalogError, Repository, keys, wire};
 
-/// Operations of one server that move one branch's head wait here in order. Whether other servers waited for the branch when
-/// the last one was done.
-pub(crate) type HeadQueue = tokio::sync::Mutex<AtomicBool>;
+/// Operations of one server that move one branch's head wait here in order.
+#[derive(Default)]
+pub(crate) struct HeadQueue {
+    line: Arc<tokio::sync::Mutex<()>>,
+    /// How many have come so far.
+    come: AtomicU64,
+    /// Whether other servers waited for the branch when the last one was done.
+    others_wait: AtomicBool,
+    /// A branch, and how many had come before the cut of the last commit of this server that its head has.
+    committed: Mutex<Option<(Incarnation, u64)>>,
+}
 
 /// How often an operation is overtaken before it takes a place.
 const OVERTAKEN: u32 = 2;
@@ -45,22 +54,36 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
-/// A branch, and its line if there is one: the first two places.
+/// What a publish looks at, of one instant: a branch, whether rules protect it, and its line if there is one, the first two
+/// places.
+#[derive(Clone)]
 pub(crate) struct Found {
     pub(crate) state: Arc<BranchState>,
+    pub(crate) protected: bool,
     line: Option<Line>,
 }
 
+#[derive(Clone)]
 struct Line {
     /// The row that says so.
     mark: Versioned,
     places: Vec<Row>,
 }
 
+impl Found {
+    /// The same, after a seal of that very record.
+    pub(crate) fn sealed(self, state: Arc<BranchState>) -> Self {
+        Self { state, ..self }
+    }
+}
+
 /// This operation's turn on its own server, and its place among the servers if it has one. Both end when it is dropped.
 pub(crate) struct Turn<'a> {
     inner: &'a Inner,
-    queue: OwnedMutexGuard<AtomicBool>,
+    queue: Arc<HeadQueue>,
+    _first: OwnedMutexGuard<()>,
+    /// How many had come before it.
+    number: u64,
     state: Mutex<State>,
 }
 
@@ -83,6 +106,21 @@ impl Drop for Turn<'_> {
 }
 
 impl Turn<'_> {
+    /// To be asked before a cut: how many operations it will come after.
+    pub(crate) fn come(&self) -> u64 {
+        self.queue.come.load(Ordering::SeqCst)
+    }
+
+    /// A cut of this branch after so many had come is part of its head, or had nothing in it.
+    pub(crate) fn is_committed(&self, branch: Incarnation, come: u64) {
+        *self.queue.committed.lock() = Some((branch, come));
+    }
+
+    /// Whether everything that was staged on this branch before this operation came was committed while it waited.
+    pub(crate) fn was_committed(&self, branch: Incarnation) -> bool {
+        self.queue.committed.lock().is_some_and(|(of, come)| of == branch && self.number < come)
+    }
+
     /// Adds to a publish that this turn ends with it. `None`: it is another's turn.
     pub(crate) fn end_with(&self, found: &Found, transaction: Transaction) -> Option<Transaction> {
         let place = self.state.lock().place.clone();
@@ -100,7 +138,7 @@ impl Turn<'_> {
     pub(crate) async fn done(&self, found: &Found) {
         self.state.lock().place = None;
         let others_wait = found.line.as_ref().is_some_and(|line| line.places.len() > 1);
-        self.queue.store(others_wait, Ordering::Relaxed);
+        self.queue.others_wait.store(others_wait, Ordering::Relaxed);
         let (Some(line), false) = (&found.line, others_wait) else { return };
         let mark = keys::turn(&found.state.incarnation);
         // Whoever lined up meanwhile wrote it anew. One that stays costs the next publish a look at the line: what has
@@ -112,29 +150,47 @@ impl Turn<'_> {
 
 impl Inner {
     /// This operation's turn to move the branch's head, until it is dropped: on this server, and among all servers if
-    /// others waited for the branch lately. The time it waits is measured for the observer alone and decides nothing.
-    #[tracing::instrument(target = SPAN, name = "catalog wait for turn", skip_all)]
+    /// others waited for the branch lately.
     pub(crate) async fn turn(
         &self,
         repository: &Repository,
         branch: &BranchId,
     ) -> Result<Turn<'_>, CatalogError> {
+        let turn = self.turn_here(repository, branch).await;
+        self.turn_among_servers(&turn, repository, branch).await?;
+        Ok(turn)
+    }
+
+    /// This operation's turn on this server. The time it waits is measured for the observer alone and decides nothing.
+    #[tracing::instrument(target = SPAN, name = "catalog wait for turn", skip_all)]
+    pub(crate) async fn turn_here(&self, repository: &Repository, branch: &BranchId) -> Turn<'_> {
         let queue = self.head_queue(repository, branch);
         let _waiting = Waiting { observer: self.observer.get(), since: Instant::now() };
         if let Some(observer) = self.observer.get() {
             observer.queued();
         }
-        let queue = queue.lock_owned().await;
-        let hot = queue.load(Ordering::Relaxed);
+        let number = queue.come.fetch_add(1, Ordering::SeqCst);
+        let first = queue.line.clone().lock_owned().await;
         let state = State { begun: self.clock.now().millis(), overtaken: 0, place: None };
-        let turn = Turn { inner: self, queue, state: Mutex::new(state) };
-        if hot && let Some(state) = self.find_branch(repository, branch.as_str()).await? {
-            self.line_up(&turn, &state.incarnation).await?;
-        }
-        Ok(turn)
+        Turn { inner: self, queue, _first: first, number, state: Mutex::new(state) }
     }
 
-    /// A branch with its line, if it still is the one of this incarnation; else whatever has its name, without.
+    /// Waits for the turn among all servers, if others waited for the branch lately.
+    pub(crate) async fn turn_among_servers(
+        &self,
+        turn: &Turn<'_>,
+        repository: &Repository,
+        branch: &BranchId,
+    ) -> Result<(), CatalogError> {
+        let hot = turn.queue.others_wait.load(Ordering::Relaxed);
+        if hot && let Some(state) = self.find_branch(repository, branch.as_str()).await? {
+            self.line_up(turn, &state.incarnation).await?;
+        }
+        Ok(())
+    }
+
+    /// A branch with its rules and its line, if it still is the one of this incarnation; else whatever has its name, without
+    /// a line.
     pub(crate) async fn branch_and_line(
         &self,
         repository: &Repository,
@@ -142,7 +198,9 @@ impl Inner {
         incarnation: &Incarnation,
     ) -> Result<Found, CatalogError> {
         let key = keys::branch(&repository.incarnation, branch);
-        let mut found = self.kv.get_many(&[key.clone(), keys::turn(incarnation)]).await?;
+        let wanted = [key.clone(), keys::turn(incarnation), keys::rules(&repository.birth)];
+        let mut found = self.kv.get_many(&wanted).await?;
+        let protected = protects(found.pop().flatten().as_ref(), branch)?;
         let mark = found.pop().flatten();
         let state = match found.pop().flatten() {
             Some(row) => self.decode_branch(key, &row)?,
@@ -150,13 +208,15 @@ impl Inner {
         };
         // Not there: this says why.
         let Some(state) = state else {
-            return Ok(Found { state: self.branch(repository, branch).await?, line: None });
+            let state = self.branch(repository, branch).await?;
+            let protected = self.is_protected(repository, branch).await?;
+            return Ok(Found { state, protected, line: None });
         };
         let line = match mark {
             Some(mark) => Some(Line { mark, places: self.kv.scan(&keys::places(incarnation), 2).await? }),
             None => None,
         };
-        Ok(Found { state, line })
+        Ok(Found { state, protected, line })
     }
 
     /// Another operation moved the branch first. Answers when it makes sense to compute again: at once, or when it is this
