@@ -60,9 +60,10 @@ impl Catalog {
             ));
         }
         let turn = inner.turn_here(&repository, branch).await;
+        // The cut of a commit before it is this one's, too: it came after this one was called, and nothing is left of it.
+        let committed = turn.was_committed(state.incarnation);
         let plain = joined.is_none() && request.once.is_none() && request.source_metarange.is_none();
-        if plain && !request.allow_empty && turn.was_committed(state.incarnation) {
-            // The cut of a commit before it is this one's, too: it came after this one was called.
+        if plain && !request.allow_empty && committed.is_some() {
             return Err(no_changes("commit"));
         }
         inner.turn_among_servers(&turn, &repository, branch).await?;
@@ -75,14 +76,21 @@ impl Catalog {
         let remember = Remember::of(request.once.as_ref());
         let once = remember.as_ref().map(|remember| remember as &dyn Joined);
         let joined: Vec<&dyn Joined> = joined.into_iter().chain(once).collect();
-        let come = turn.come();
-        let mut seen = inner.seal_seen(&repository, branch, state.incarnation).await?;
-        let mut run = seen.state.sealed.clone();
+        let (come, mut seen, mut run);
+        if let Some(before) = committed {
+            come = before;
+            seen = inner.branch_and_line(&repository, branch, &state.incarnation).await?;
+            run = Vec::new();
+        } else {
+            come = turn.come();
+            seen = inner.seal_seen(&repository, branch, state.incarnation).await?;
+            run = seen.state.sealed.clone();
+        }
         for _ in 0..MOVE_ATTEMPTS {
             let cut = seen.state.clone();
             let head = inner.commit(&repository, &cut.head).await?;
             let mut changed_paths = ChangedPaths::default();
-            let tree = inner.lay_over(&repository, &head, &run, &mut changed_paths).await?;
+            let tree = Box::pin(inner.lay_over(&repository, &head, &run, &mut changed_paths)).await?;
             let Some(tree) = tree else {
                 // Folded and swept while it was read.
                 (seen, run) = inner.cut_anew(&repository, branch, &cut, &run).await?;

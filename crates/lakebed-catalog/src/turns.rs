@@ -116,9 +116,11 @@ impl Turn<'_> {
         *self.queue.committed.lock() = Some((branch, come));
     }
 
-    /// Whether everything that was staged on this branch before this operation came was committed while it waited.
-    pub(crate) fn was_committed(&self, branch: Incarnation) -> bool {
-        self.queue.committed.lock().is_some_and(|(of, come)| of == branch && self.number < come)
+    /// Whether everything that was staged on this branch before this operation came was committed while it waited; how many
+    /// had come before that cut.
+    pub(crate) fn was_committed(&self, branch: Incarnation) -> Option<u64> {
+        let committed = *self.queue.committed.lock();
+        committed.filter(|(of, come)| *of == branch && self.number < *come).map(|(_, come)| come)
     }
 
     /// Adds to a publish that this turn ends with it. `None`: it is another's turn.
