@@ -61,7 +61,7 @@ fn main() {
         let lake = Lake::over(kv.clone(), 7).await;
         timed("all", async {
             for n in 0..rounds {
-                round(&lake, n, objects).await;
+                Box::pin(round(&lake, n, objects)).await;
             }
             kv.close().await.unwrap();
         })

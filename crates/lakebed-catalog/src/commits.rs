@@ -68,7 +68,7 @@ impl Catalog {
         }
         inner.turn_among_servers(&turn, &repository, branch).await?;
         if let Some(tree) = &request.source_metarange {
-            return inner.commit_tree(&repository, branch, &request, tree, joined, &turn).await;
+            return Box::pin(inner.commit_tree(&repository, branch, &request, tree, joined, &turn)).await;
         }
         if let Some(done) = inner.done_before(&repository, request.once.as_ref()).await? {
             return Ok(inner.commit(&repository, &done.commit).await?.as_ref().clone());
@@ -83,7 +83,7 @@ impl Catalog {
             run = Vec::new();
         } else {
             come = turn.come();
-            seen = inner.seal_seen(&repository, branch, state.incarnation).await?;
+            seen = Box::pin(inner.seal_seen(&repository, branch, state.incarnation)).await?;
             run = seen.state.sealed.clone();
         }
         for _ in 0..MOVE_ATTEMPTS {
@@ -114,7 +114,7 @@ impl Catalog {
                 turn: &turn,
                 seen: Some(&seen),
             };
-            match inner.publish(&repository, branch, &publication).await? {
+            match Box::pin(inner.publish(&repository, branch, &publication)).await? {
                 Published::Done => {
                     turn.is_committed(cut.incarnation, come);
                     inner.commits.insert((repository.incarnation, commit.id), Arc::new(commit.clone()));

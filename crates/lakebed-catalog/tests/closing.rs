@@ -276,7 +276,7 @@ async fn history(seed: u64) -> bool {
             continue;
         }
         let lake = lakes[(entropy.next_u64() % 2) as usize].clone();
-        let (acknowledged, wait) = (acknowledged.clone(), entropy.next_u64() % 120);
+        let (acknowledged, wait) = (acknowledged.clone(), entropy.next_u64() % 200);
         clients.spawn(async move {
             for _ in 0..wait {
                 tokio::task::yield_now().await;
