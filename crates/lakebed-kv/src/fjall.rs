@@ -71,6 +71,7 @@ const FRESH_TABLES: u8 = 8;
 /// longer, because a memtable is asked to be flushed by writes only.
 const HOLD_BACK: Duration = Duration::from_millis(100);
 const HOLD_BACK_STEP: Duration = Duration::from_millis(2);
+
 /// Reads of more keys than this are of rows in bulk, which do not come again soon.
 const CACHED_KEYS: usize = 32;
 
