@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::compaction::Leveled;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -31,11 +31,9 @@ use crate::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Versi
 pub struct FjallConfig {
     /// Journals are kept below this; must be at least 64 MiB.
     pub journal_bytes: u64,
-    /// A memtable is flushed at this size.
+    /// A memtable is flushed at this size, of its keys and values. It takes two to three times the memory, and there are up
+    /// to three of them at a time.
     pub memtable_bytes: u64,
-    /// Above this, keys and values of all memtables together, writes are held back. It takes two to three times the
-    /// memory, and as long to replay when a crash comes.
-    pub unflushed_bytes: u64,
     /// Cache of table blocks.
     pub cache_bytes: u64,
     /// Cache of single rows.
@@ -47,7 +45,6 @@ impl Default for FjallConfig {
         Self {
             journal_bytes: 64 << 20,
             memtable_bytes: 8 << 20,
-            unflushed_bytes: 16 << 20,
             cache_bytes: 16 << 20,
             row_cache_bytes: 8 << 20,
         }
@@ -67,8 +64,10 @@ const GROUP_BYTES: usize = 32 << 20;
 /// them meet their deletion here, the fewer are written again.
 const FRESH_TABLES: u8 = 8;
 
-/// How long writes are held back after each group, and in which steps it is looked whether they still must be. Not
-/// longer, because a memtable is asked to be flushed by writes only.
+/// Of memtables that wait to be flushed, writes are held back while there are more.
+const MOST_SEALED: usize = 1;
+
+/// How long writes are held back after each group at most, and in which steps it is looked whether they still must be.
 const HOLD_BACK: Duration = Duration::from_millis(100);
 const HOLD_BACK_STEP: Duration = Duration::from_millis(2);
 
@@ -126,7 +125,8 @@ impl FjallKv {
             })?;
         let options = || {
             KeyspaceCreateOptions::default()
-                .max_memtable_size(config.memtable_bytes)
+                // Above what the writer lets them grow to: see `Writer::make_room`.
+                .max_memtable_size(config.memtable_bytes.saturating_mul(8))
                 .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(FRESH_TABLES)))
                 .manual_journal_persist(true)
         };
@@ -147,7 +147,7 @@ impl FjallKv {
             marks,
             cache: cache.clone(),
             sequence,
-            unflushed_bytes: config.unflushed_bytes,
+            memtable_bytes: config.memtable_bytes,
             stopped: stopped.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -261,7 +261,7 @@ struct Writer {
     marks: Keyspace,
     cache: Arc<RowCache>,
     sequence: u64,
-    unflushed_bytes: u64,
+    memtable_bytes: u64,
     stopped: Arc<Mutex<Option<Arc<str>>>>,
 }
 
@@ -273,17 +273,28 @@ impl Writer {
                 let take = group_size(&group);
                 let rest = group.split_off(take);
                 self.commit(std::mem::replace(&mut group, rest));
-                self.hold_back();
+                self.make_room();
             }
         }
     }
 
-    /// Waits while too much is not flushed. The engine has one thread that flushes and compacts, by turns (of several, one
-    /// would spin while another compacts), and lets memtables grow while it compacts: without this, memory and the next
-    /// start would have no bound under a long stream of writes.
-    fn hold_back(&self) {
+    /// Hands full memtables to be flushed, and waits while too many are.
+    ///
+    /// The engine would do so itself, in its one thread that also compacts (of several, one spins while another compacts):
+    /// while it compacts, each batch asks for the same memtable to be flushed, which grows without bound, and once a thousand
+    /// have asked, the thread waits for ever for a place to put the next request, which only it could make. Here a memtable
+    /// is sealed before the engine ever asks.
+    fn make_room(&self) {
+        for keyspace in [&self.rows, &self.marks] {
+            if keyspace.tree.active_memtable().size() > self.memtable_bytes
+                && let Err(error) = keyspace.rotate_memtable()
+            {
+                // What was answered is in the journal; the next write finds out whether the engine still works.
+                tracing::error!(%error, "a memtable of the key-value engine could not be sealed");
+            }
+        }
         let mut left = HOLD_BACK;
-        while !left.is_zero() && self.database.write_buffer_size() > self.unflushed_bytes {
+        while !left.is_zero() && self.rows.tree.sealed_memtable_count() > MOST_SEALED {
             std::thread::sleep(HOLD_BACK_STEP);
             left = left.saturating_sub(HOLD_BACK_STEP);
         }
@@ -396,4 +407,28 @@ fn group_size(waiting: &[Request]) -> usize {
         }
     }
     waiting.len()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests say what they expect by panicking
+mod tests {
+    use super::*;
+
+    /// Whatever the engine's own thread is busy with: it is never asked to flush a memtable that goes on growing.
+    #[tokio::test]
+    async fn no_memtable_grows_beyond_its_size() {
+        const BATCH: usize = 2048;
+        let root = tempfile::tempdir().unwrap();
+        let config = FjallConfig { memtable_bytes: 64 << 10, ..FjallConfig::default() };
+        let kv = FjallKv::open(root.path(), config).unwrap();
+        let mut greatest = 0;
+        for n in 0..4000u32 {
+            let key = n.wrapping_mul(0x9e37_79b1).to_be_bytes().to_vec();
+            let done = kv.transact(Transaction::new().put(key, vec![7; BATCH])).await.unwrap();
+            assert!(matches!(done, Outcome::Done(_)));
+            greatest = greatest.max(kv.rows.tree.active_memtable().size());
+        }
+        assert!(greatest < config.memtable_bytes + 2 * BATCH as u64, "{greatest} bytes");
+        kv.close().await.unwrap();
+    }
 }
