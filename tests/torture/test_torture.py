@@ -71,5 +71,10 @@ SPOILED = [lose_a_write, bring_back_a_delete, lose_a_commit, lose_a_merge, commi
 
 @pytest.mark.parametrize("spoil", SPOILED, ids=lambda spoil: spoil.__name__)
 def test_the_judge_notices(tmp_path, spoil):
-    with pytest.raises(Lost):
-        torture(tmp_path / "lake", kills=1, writers=WRITERS, seed=SEED, pause=(2.0, 2.0), before_check=spoil)
+    # What is spoilt may be just what a writer asked for when the server was killed, and then is no loss: not thrice.
+    for attempt in range(3):
+        try:
+            torture(tmp_path / f"lake{attempt}", kills=1, writers=WRITERS, seed=SEED + attempt, pause=(2.0, 2.0), before_check=spoil)
+        except Lost:
+            return
+    pytest.fail(f"{spoil.__name__} was not noticed")
