@@ -5,10 +5,12 @@
 
 mod body;
 mod date;
+mod patience;
 mod served;
 mod silence;
 
 pub use body::{AnswerBody, BoxError, InBody, Taken, byte_stream};
 pub use date::{http_date, parse_http_date};
+pub use patience::Patience;
 pub use served::Served;
 pub use silence::{Heard, Silence};

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
 
-use crate::BoxError;
+use crate::{BoxError, Patience};
 
 /// Nothing of a request's body came for a time, and more was to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,16 +32,13 @@ impl Silence {
 /// A body that breaks off with [`Silence`] when nothing comes of it for a time. While nobody asks for more, no time runs.
 pub struct Heard<B> {
     body: B,
-    longest: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Whether the timer runs.
-    is_waiting: bool,
+    patience: Patience,
 }
 
 impl<B> Heard<B> {
     /// The body, of which something has to come every so often while it is asked for.
     pub fn new(body: B, longest: Duration) -> Self {
-        Self { body, longest, timer: None, is_waiting: false }
+        Self { body, patience: Patience::new(longest) }
     }
 }
 
@@ -60,17 +56,11 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.is_waiting = false;
+            this.patience.end();
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let longest = this.longest;
-        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
-        if !this.is_waiting {
-            timer.as_mut().reset(Instant::now() + longest);
-            this.is_waiting = true;
-        }
-        timer.as_mut().poll(context).map(|()| {
-            let silence: BoxError = Box::new(Silence { longest });
+        this.patience.poll(context).map(|()| {
+            let silence: BoxError = Box::new(Silence { longest: this.patience.longest() });
             Some(Err(silence))
         })
     }
@@ -89,6 +79,7 @@ mod tests {
     use futures::{Stream, StreamExt, stream};
     use http_body_util::{BodyExt, StreamBody};
     use lakebed_blocks::BodyError;
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -8,18 +8,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use lakebed_http::Patience;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
 
 /// A connection whose writes fail when the other side takes nothing for a time. While nothing is written, no time runs.
 pub(crate) struct Taking<S> {
     stream: S,
-    longest: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Whether the timer runs.
-    is_waiting: bool,
+    patience: Patience,
     /// Called once, when it is over.
     cut: fn(&S),
 }
@@ -36,22 +33,16 @@ impl Taking<TcpStream> {
 
 impl<S> Taking<S> {
     fn new(stream: S, longest: Duration, cut: fn(&S)) -> Self {
-        Self { stream, longest, timer: None, is_waiting: false, cut }
+        Self { stream, patience: Patience::new(longest), cut }
     }
 
     /// What came of a write; a failure if it has waited for too long.
     fn waited<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.is_waiting = false;
+            self.patience.end();
             return written;
         }
-        let longest = self.longest;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
-        if !self.is_waiting {
-            timer.as_mut().reset(Instant::now() + longest);
-            self.is_waiting = true;
-        }
-        std::task::ready!(timer.as_mut().poll(context));
+        std::task::ready!(self.patience.poll(context));
         (self.cut)(&self.stream);
         Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client takes nothing of what is sent")))
     }
@@ -104,6 +95,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taking<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
 
     use super::*;
 
