@@ -54,6 +54,9 @@ impl Catalog {
         self.inner.caches().to_vec()
     }
 
+    /// Rows that an engine may drop once their guard is gone: what is staged in a layer goes with its descriptor.
+    pub const GUARDED: lakebed_kv::Guarded = keys::STAGED;
+
     /// What kind of record has this key of the engine, for who counts refused transactions.
     pub fn kind_of(key: &[u8]) -> &'static str {
         keys::kind_of(key)

@@ -82,6 +82,10 @@ pub(crate) fn row(l: &LayerId, path: &[u8]) -> Bytes {
     key(b'w', &[l.as_bytes(), path])
 }
 
+/// Rows count only while their layer's descriptor exists (`protocol.md`, Read).
+pub(crate) const STAGED: lakebed_kv::Guarded =
+    lakebed_kv::Guarded { rows: b'w', guards: b'l', id_bytes: PATH_AT - 1 };
+
 /// Where the path begins in the keys of [`row`].
 pub(crate) const PATH_AT: usize = 17;
 

@@ -133,7 +133,10 @@ impl Inner {
         if !matches!(gone, Outcome::Done(_)) {
             return Ok(());
         }
-        self.delete_range(KeyRange::prefix(&keys::row(layer, b""))).await?;
+        let rows = KeyRange::prefix(&keys::row(layer, b""));
+        if !self.kv.abandon(&rows).await? {
+            self.delete_range(rows).await?;
+        }
         if !dead.value.is_empty() {
             self.sweep_layer_tree(&dead.value, layer).await?;
         }

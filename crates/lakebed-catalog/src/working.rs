@@ -71,11 +71,12 @@ impl Inner {
         let rows = state.sealed.len() + 1;
         let current = found[0].clone();
         let row_version = current.as_ref().map(|row| row.version);
-        if let Some(row) = current {
-            return Ok(Some(Staged { decision: Some(row_decision(&row.value)?), row_version }));
-        }
+        // A row counts as little as a missing one if its layer went: an engine may drop the newest of its values first.
         if found[rows..].iter().any(Option::is_none) {
             return Ok(None);
+        }
+        if let Some(row) = current {
+            return Ok(Some(Staged { decision: Some(row_decision(&row.value)?), row_version }));
         }
         let mut decision = None;
         for (layer, row) in state.sealed.iter().zip(&found[1..rows]).rev() {

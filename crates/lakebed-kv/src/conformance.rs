@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Check, Key, KeyRange, Kv, KvError, Outcome, Transaction, Version};
+use crate::{Check, Guarded, Key, KeyRange, Kv, KvError, Outcome, Transaction, Version};
 
 fn key(text: &str) -> Key {
     Bytes::copy_from_slice(text.as_bytes())
@@ -32,6 +32,7 @@ pub async fn run_all<F: Future<Output = Arc<dyn Kv>>>(make: impl Fn() -> F) {
     scans_are_ordered_limited_and_continue(&*make().await).await;
     binary_keys_and_large_values(&*make().await).await;
     long_keys_are_ordered_among_others(&*make().await).await;
+    only_what_is_abandoned_goes(&*make().await).await;
     many_keys_are_read_at_one_instant(make().await).await;
     no_update_is_lost(make().await).await;
     a_key_is_linearizable(make().await).await;
@@ -173,6 +174,35 @@ pub async fn long_keys_are_ordered_among_others(kv: &dyn Kv) {
             kv.scan(&range, 100).await.unwrap().into_iter().map(|row| row.key.to_vec()).collect();
         assert_eq!(found, keys[at..(at + 3).min(keys.len())]);
     }
+}
+
+/// How the keys of [`only_what_is_abandoned_goes`] belong together, for engines that are told.
+pub const GUARDED: Guarded = Guarded { rows: b'w', guards: b'l', id_bytes: 2 };
+
+/// Rows left to the engine may go, all others stay; and an engine that does not take them has left them as they were.
+pub async fn only_what_is_abandoned_goes(kv: &dyn Kv) {
+    for guard in ["l01", "l02", "l03"] {
+        put(kv, guard, "").await;
+    }
+    let batch = kv.limits().max_items.min(1000);
+    let rows = 3 * batch;
+    for guard in ["01", "02", "03"] {
+        for of in 0..3 {
+            let row = |n: usize| key(&format!("w{guard}{of}{n}"));
+            let all = (0..batch).fold(Transaction::new(), |all, n| all.put(row(n), "x"));
+            assert!(matches!(kv.transact(all).await.unwrap(), Outcome::Done(_)));
+        }
+    }
+    kv.transact(Transaction::new().delete(key("l02"))).await.unwrap();
+    let count = async |prefix: &[u8]| kv.scan(&KeyRange::prefix(prefix), 99_999).await.unwrap().len();
+    if !kv.abandon(&KeyRange::prefix(b"w02")).await.unwrap() {
+        assert_eq!(count(b"w02").await, rows);
+    }
+    assert_eq!(count(b"w01").await, rows);
+    assert_eq!(count(b"w03").await, rows);
+    assert_eq!(count(b"l").await, 2);
+    // Nobody knows whether it is the first time.
+    kv.abandon(&KeyRange::prefix(b"w02")).await.unwrap();
 }
 
 /// Two keys always written together are never seen apart, by one read or by two in a row.

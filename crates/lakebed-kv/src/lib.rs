@@ -161,6 +161,35 @@ pub fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
+/// Rows that count only while another row, their guard, exists: a guard's key is `guards` and an id, a row's key is `rows`,
+/// the same id, and more.
+///
+/// Whoever uses an engine that knows of them promises: a row is written only after the write of its guard was answered, and
+/// only while the guard exists; an id whose guard was deleted is not used again; and what was read of the rows, or found
+/// missing, is used only if the guard still existed at the same instant or later. The engine may then drop any value of any of
+/// the rows at any time after their guard is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarded {
+    /// First byte of the rows' keys.
+    pub rows: u8,
+    /// First byte of the guards' keys.
+    pub guards: u8,
+    /// Length of the ids.
+    pub id_bytes: usize,
+}
+
+impl Guarded {
+    /// Whether `key` is of a guarded row, or the beginning of all keys of an id.
+    pub fn is_row(&self, key: &[u8]) -> bool {
+        key.len() > self.id_bytes && key[0] == self.rows
+    }
+
+    /// The guard of a row.
+    pub fn guard_of(&self, row: &[u8]) -> Option<Vec<u8>> {
+        self.is_row(row).then(|| [&[self.guards], &row[1..=self.id_bytes]].concat())
+    }
+}
+
 /// What can go wrong with an engine. A transaction that answers an error did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KvError {
@@ -194,6 +223,12 @@ pub trait Kv: Send + Sync + 'static {
 
     /// Checks and writes `transaction`, as one.
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError>;
+
+    /// Leaves the rows of an id whose guard was deleted ([`Guarded`]) to the engine, which takes them when it sees fit; `rows`
+    /// are all of them. `false`: the engine does not do this, they have to be deleted.
+    async fn abandon(&self, _rows: &KeyRange) -> Result<bool, KvError> {
+        Ok(false)
+    }
 
     /// What one transaction may carry.
     fn limits(&self) -> Limits;

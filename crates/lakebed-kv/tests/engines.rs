@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use lakebed_kv::{FjallConfig, FjallKv, Kv, MemKv, Outcome, Transaction, conformance};
+use lakebed_kv::{FjallConfig, FjallKv, KeyRange, Kv, MemKv, Outcome, Transaction, conformance};
 
 fn open(path: &Path) -> FjallKv {
     FjallKv::open(path, FjallConfig::default()).unwrap()
@@ -26,6 +26,15 @@ async fn embedded() {
         Arc::new(open(&directory)) as Arc<dyn Kv>
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn embedded_with_guarded_rows() {
+    let root = tempfile::tempdir().unwrap();
+    let config = FjallConfig { guarded: Some(conformance::GUARDED), ..FjallConfig::default() };
+    let kv = FjallKv::open(root.path(), config).unwrap();
+    conformance::only_what_is_abandoned_goes(&kv).await;
+    assert!(kv.abandon(&KeyRange::prefix(b"w02")).await.unwrap());
 }
 
 #[tokio::test]

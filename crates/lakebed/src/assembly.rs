@@ -11,7 +11,7 @@ use lakebed_blocks::{
 use lakebed_catalog::formats::{self, FormatError, Membership};
 use lakebed_catalog::{Catalog, CatalogConfig};
 use lakebed_core::{RepositoryId, SystemClock, SystemEntropy};
-use lakebed_kv::{DynamoKv, FjallKv, Kv, MemKv, PostgresKv};
+use lakebed_kv::{DynamoKv, FjallConfig, FjallKv, Kv, MemKv, PostgresKv};
 use lakebed_kv_object::Ended;
 use lakebed_rest::{Rest, RestConfig, ShownStore};
 use lakebed_s3::S3;
@@ -64,7 +64,8 @@ pub(crate) async fn open_kv(
             create_directory(path).map_err(|error| {
                 format!("database.local.path: cannot create '{}': {error}", path.display())
             })?;
-            Arc::new(FjallKv::open(path, *engine)?)
+            let engine = FjallConfig { guarded: Some(Catalog::GUARDED), ..*engine };
+            Arc::new(FjallKv::open(path, engine)?)
         }
         Database::Postgres(config) => Arc::new(PostgresKv::open(config, Arc::new(SystemEntropy)).await?),
         Database::Dynamo(config) => {

@@ -1,6 +1,7 @@
 //! A catalog over engines in memory, with short ways to say what the tests say often.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+pub mod forgetful;
 pub mod interrupted;
 pub mod naive;
 pub mod narrow;
@@ -327,6 +328,10 @@ impl Kv for Scheduled {
         let outcome = self.inner.transact(transaction).await?;
         self.turn().await;
         Ok(if unknown { Outcome::Unknown } else { outcome })
+    }
+    async fn abandon(&self, rows: &KeyRange) -> Result<bool, KvError> {
+        self.turn().await;
+        self.inner.abandon(rows).await
     }
     fn limits(&self) -> Limits {
         self.inner.limits()

@@ -3,15 +3,21 @@
 
 use std::sync::Arc;
 
+use super::forgetful::ForgetfulKv;
 use lakebed_kv::{DynamoKv, Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
 
 /// The engine.
 #[derive(Default)]
 pub struct NarrowKv(MemKv);
 
-/// The engine of a history: every other seed has the narrow one, with gates that are spread.
+/// The engine of a history: every other seed has the narrow one, with gates that are spread, every fourth the one that drops
+/// guarded rows when it may.
 pub fn of_seed(seed: u64) -> Arc<dyn Kv> {
-    if seed.is_multiple_of(2) { Arc::new(MemKv::new()) } else { Arc::new(NarrowKv::default()) }
+    match seed % 4 {
+        0 => Arc::new(MemKv::new()),
+        2 => Arc::new(ForgetfulKv::default()),
+        _ => Arc::new(NarrowKv::default()),
+    }
 }
 
 #[async_trait::async_trait]

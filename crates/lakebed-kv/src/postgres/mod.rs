@@ -71,6 +71,12 @@ const TRIM: Duration = Duration::from_secs(30);
 
 const SCAN: &str =
     "SELECT key, value, version FROM lakebed_kv WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3";
+/// Deletes the first rows of a range, and answers the last key and how many they were.
+const DELETE_FIRST: &str = "WITH gone AS (DELETE FROM lakebed_kv WHERE key IN \
+    (SELECT key FROM lakebed_kv WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3) RETURNING key) \
+    SELECT key, count(*) OVER () FROM gone ORDER BY key DESC LIMIT 1";
+const DELETED_AT_ONCE: i64 = 2000;
+
 const SCAN_TO_END: &str = "SELECT key, value, version FROM lakebed_kv WHERE key >= $1 ORDER BY key LIMIT $2";
 
 /// The engine on PostgreSQL.
@@ -168,6 +174,23 @@ impl Kv for PostgresKv {
         queue.send(Request { transaction, answer }).await.map_err(|_| stopped())?;
         // Every request is answered; if its task went away, nobody knows how far it came.
         answered.await.unwrap_or(Ok(Outcome::Unknown))
+    }
+
+    /// Nobody writes these rows any more, so they go without locks taken in order and without versions; and what was
+    /// deleted may be deleted again after a connection was lost.
+    async fn abandon(&self, rows: &KeyRange) -> Result<bool, KvError> {
+        let Some(end) = &rows.end else { return Ok(false) };
+        let mut start = rows.start.to_vec();
+        loop {
+            let deleted = self.connections.read(DELETE_FIRST, &[&start, &&end[..], &DELETED_AT_ONCE]).await?;
+            let Some(last) = deleted.first() else { return Ok(true) };
+            let count: i64 = last.try_get(1).map_err(|error| failed(&error))?;
+            if count < DELETED_AT_ONCE {
+                return Ok(true);
+            }
+            // Behind what was deleted, which is in the index until the database cleans up.
+            start = [key_of(last)?, &[0]].concat();
+        }
     }
 
     fn limits(&self) -> Limits {

@@ -249,6 +249,9 @@ impl Kv for CountedKv {
         }
         Ok(outcome)
     }
+    async fn abandon(&self, rows: &KeyRange) -> Result<bool, KvError> {
+        self.inner.abandon(rows).await
+    }
     fn limits(&self) -> Limits {
         self.inner.limits()
     }

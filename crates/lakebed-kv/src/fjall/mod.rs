@@ -8,6 +8,8 @@
 //! A stored value is the version (8 bytes) and the value. Versions are one sequence for the engine; its high-water mark
 //! is written with every batch, so a number is never given twice, not even after a crash.
 
+mod abandoned;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,14 +19,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::compaction::Leveled;
+use fjall::compaction::filter::Factory;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use self::abandoned::{Filters, Guards};
 use crate::check::{self, verdict};
 use crate::row_cache::RowCache;
-use crate::{Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Version, Versioned, Write};
+use crate::{
+    Guarded, Key, KeyRange, Kv, KvError, Limits, Outcome, Row, Transaction, Version, Versioned, Write,
+};
 
 /// Memory and journal of the embedded engine, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct FjallConfig {
     pub cache_bytes: u64,
     /// Cache of single rows.
     pub row_cache_bytes: u64,
+    /// Rows that go with their guard, if there are such.
+    pub guarded: Option<Guarded>,
 }
 
 impl Default for FjallConfig {
@@ -47,6 +55,7 @@ impl Default for FjallConfig {
             memtable_bytes: 8 << 20,
             cache_bytes: 16 << 20,
             row_cache_bytes: 8 << 20,
+            guarded: None,
         }
     }
 }
@@ -74,6 +83,9 @@ const HOLD_BACK_STEP: Duration = Duration::from_millis(2);
 /// Reads of more keys than this are of rows in bulk, which do not come again soon.
 const CACHED_KEYS: usize = 32;
 
+/// The keyspace of all rows.
+const ROWS: &str = "rows";
+
 /// Where the sequence's high-water mark stands, in a keyspace of its own.
 const SEQUENCE_KEY: &[u8] = b"sequence";
 
@@ -87,6 +99,7 @@ pub struct FjallKv {
     database: Database,
     rows: Keyspace,
     cache: Arc<RowCache>,
+    guards: Option<Arc<Guards>>,
     queue: Mutex<Option<mpsc::Sender<Request>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     stopped: Arc<Mutex<Option<Arc<str>>>>,
@@ -111,7 +124,14 @@ fn flush_names(path: &Path) -> std::io::Result<()> {
 impl FjallKv {
     /// Opens or makes the engine in a directory. Fails if another process has it open.
     pub fn open(path: &Path, config: FjallConfig) -> Result<Self, KvError> {
-        let database = Database::builder(path)
+        let guards = config.guarded.map(Guards::new);
+        let mut builder = Database::builder(path);
+        if let Some(guards) = guards.clone() {
+            builder = builder.with_compaction_filter_factories(Arc::new(move |keyspace| {
+                (keyspace == ROWS).then(|| Arc::new(Filters(guards.clone())) as Arc<dyn Factory>)
+            }));
+        }
+        let database = builder
             .manual_journal_persist(true)
             .max_journaling_size(config.journal_bytes)
             .cache_size(config.cache_bytes)
@@ -130,7 +150,7 @@ impl FjallKv {
                 .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(FRESH_TABLES)))
                 .manual_journal_persist(true)
         };
-        let rows = database.keyspace("rows", options).map_err(|error| failed(&error))?;
+        let rows = database.keyspace(ROWS, options).map_err(|error| failed(&error))?;
         let marks = database.keyspace("marks", options).map_err(|error| failed(&error))?;
         flush_names(path)
             .map_err(|error| KvError::Engine(format!("cannot flush '{}': {error}", path.display()).into()))?;
@@ -155,13 +175,24 @@ impl FjallKv {
             .spawn(move || writer.run(requests))
             .map_err(|error| KvError::Engine(error.to_string().into()))?;
         let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
-        Ok(Self { database, rows, cache, queue, writer, stopped })
+        if let Some(guards) = &guards {
+            guards.attach(&database, &rows);
+        }
+        Ok(Self { database, rows, cache, guards, queue, writer, stopped })
     }
 
     fn running(&self) -> Result<(), KvError> {
         match &*self.stopped.lock() {
             Some(why) => Err(KvError::Stopped(why.clone())),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for FjallKv {
+    fn drop(&mut self) {
+        if let Some(guards) = &self.guards {
+            guards.detach();
         }
     }
 }
@@ -230,6 +261,14 @@ impl Kv for FjallKv {
         queue.send(Request { transaction, answer }).await.map_err(|_| stopped())?;
         // The writer answers whatever it takes; if it went away, nobody knows how far it came.
         Ok(answered.await.unwrap_or(Ok(Outcome::Unknown))?)
+    }
+
+    async fn abandon(&self, rows: &KeyRange) -> Result<bool, KvError> {
+        self.running()?;
+        let Some(guards) = self.guards.clone() else { return Ok(false) };
+        let rows = rows.clone();
+        let abandoned = tokio::task::spawn_blocking(move || guards.abandon(&rows)).await;
+        abandoned.map_err(|error| KvError::Engine(error.to_string().into()))?.map_err(|error| failed(&error))
     }
 
     fn limits(&self) -> Limits {
