@@ -7,6 +7,9 @@
 //! nobody can be first with. A `turn` row beside them says that there is a line; a publish reads it with the branch's record
 //! and waits if it is another's turn. One that was under way may still be first, once.
 //!
+//! To hand a turn to another server costs more than most commits. So for a moment a place goes on to whoever waits behind on
+//! the same server, before it is the others' turn.
+//!
 //! All this is for fairness and speed only: a turn ends after a time, and then anybody takes it away; what is promised rests
 //! on the checks of the publish.
 
@@ -32,6 +35,7 @@ use crate::{CatalogError, Repository, keys, wire};
 #[derive(Default)]
 pub(crate) struct HeadQueue {
     line: Arc<tokio::sync::Mutex<()>>,
+    behind: Mutex<Behind>,
     /// How many have come so far.
     come: AtomicU64,
     /// Whether other servers waited for the branch when the last one was done.
@@ -39,6 +43,45 @@ pub(crate) struct HeadQueue {
     /// A branch, and how many had come before the cut of the last commit of this server that its head has.
     committed: Mutex<Option<(Incarnation, u64)>>,
 }
+
+/// What waits behind the operation whose turn it is on this server.
+#[derive(Default)]
+struct Behind {
+    /// How many operations.
+    waiting: usize,
+    /// The place among the servers that the next one takes over.
+    place: Option<Place>,
+}
+
+/// A place in a branch's line.
+struct Place {
+    branch: Incarnation,
+    key: Bytes,
+    /// When it became the first, in milliseconds; 0: not yet.
+    first_since: i64,
+}
+
+/// An operation that waits on its own server.
+struct Queued<'a> {
+    inner: &'a Inner,
+    queue: &'a HeadQueue,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let mut behind = self.queue.behind.lock();
+        behind.waiting -= 1;
+        // Its client hung up just when it was left a place, and it was the last.
+        if behind.waiting == 0
+            && let Some(place) = behind.place.take()
+        {
+            self.inner.leave_place(place);
+        }
+    }
+}
+
+/// For so long a server goes on with what waits behind it when its turn has come, if others wait.
+const TOGETHER: Duration = Duration::from_millis(25);
 
 /// How often an operation is overtaken before it takes a place.
 const OVERTAKEN: u32 = 2;
@@ -52,7 +95,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Pauses between looks at the line.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(8);
+const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 
 /// What a publish looks at, of one instant: a branch, whether rules protect it, and its line if there is one, the first two
 /// places.
@@ -91,16 +134,21 @@ struct State {
     /// When the operation began to compute what it wants to publish, in milliseconds.
     begun: i64,
     overtaken: u32,
-    /// The key of its place.
-    place: Option<Bytes>,
+    place: Option<Place>,
+    /// Whether the place outlasts the publish that was tried last.
+    keeps: bool,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // It failed, or was given up.
-        if let Some(place) = self.state.get_mut().place.take() {
-            self.inner.abandoned_turns.lock().push(place);
-            self.inner.sweep.notify_one();
+        // It leaves its place to those behind it, failed, or was given up.
+        let state = self.state.get_mut();
+        let Some(place) = state.place.take() else { return };
+        let mut behind = self.queue.behind.lock();
+        if behind.waiting > 0 && (state.keeps || self.inner.goes_on(&place)) {
+            behind.place = Some(place);
+        } else {
+            self.inner.leave_place(place);
         }
     }
 }
@@ -123,22 +171,35 @@ impl Turn<'_> {
         committed.filter(|(of, come)| *of == branch && self.number < *come).map(|(_, come)| come)
     }
 
-    /// Adds to a publish that this turn ends with it. `None`: it is another's turn.
+    /// Adds to a publish that this turn ends with it, unless the place goes on to who waits behind. `None`: it is another's
+    /// turn.
     pub(crate) fn end_with(&self, found: &Found, transaction: Transaction) -> Option<Transaction> {
-        let place = self.state.lock().place.clone();
-        let first = found.line.as_ref().and_then(|line| line.places.first());
-        match (first, place) {
-            (Some(first), Some(place)) if first.key != place => None,
-            (Some(_), None) => None,
+        let mut state = self.state.lock();
+        let places = found.line.as_ref().map_or(&[][..], |line| &line.places);
+        state.keeps = false;
+        match (places, &state.place) {
+            ([first, ..], Some(place)) if first.key != place.key => None,
+            ([_, ..], None) => None,
+            ([_, _, ..], Some(place))
+                if self.inner.goes_on(place) && self.queue.behind.lock().waiting > 0 =>
+            {
+                state.keeps = true;
+                Some(transaction)
+            }
             // One that was taken away is looked for in vain.
-            (_, Some(place)) => Some(transaction.delete(place)),
-            (None, None) => Some(transaction),
+            (_, Some(place)) => Some(transaction.delete(place.key.clone())),
+            ([], None) => Some(transaction),
         }
     }
 
     /// The publish happened, on what was `found`.
     pub(crate) async fn done(&self, found: &Found) {
-        self.state.lock().place = None;
+        {
+            let mut state = self.state.lock();
+            if !state.keeps {
+                state.place = None;
+            }
+        }
         let others_wait = found.line.as_ref().is_some_and(|line| line.places.len() > 1);
         self.queue.others_wait.store(others_wait, Ordering::Relaxed);
         let (Some(line), false) = (&found.line, others_wait) else { return };
@@ -172,9 +233,25 @@ impl Inner {
             observer.queued();
         }
         let number = queue.come.fetch_add(1, Ordering::SeqCst);
+        queue.behind.lock().waiting += 1;
+        let queued = Queued { inner: self, queue: &queue };
         let first = queue.line.clone().lock_owned().await;
-        let state = State { begun: self.clock.now().millis(), overtaken: 0, place: None };
+        let place = queue.behind.lock().place.take();
+        drop(queued);
+        let state = State { begun: self.clock.now().millis(), overtaken: 0, place, keeps: false };
         Turn { inner: self, queue, _first: first, number, state: Mutex::new(state) }
+    }
+
+    /// Whether a server goes on with what waits behind an operation that has this place.
+    fn goes_on(&self, place: &Place) -> bool {
+        let together = i64::try_from(TOGETHER.as_millis()).unwrap_or(0);
+        place.first_since > 0 && self.clock.now().millis() - place.first_since < together
+    }
+
+    /// A place nobody needs.
+    fn leave_place(&self, place: Place) {
+        self.abandoned_turns.lock().push(place.key);
+        self.sweep.notify_one();
     }
 
     /// Waits for the turn among all servers, if others waited for the branch lately.
@@ -184,11 +261,24 @@ impl Inner {
         repository: &Repository,
         branch: &BranchId,
     ) -> Result<(), CatalogError> {
-        let hot = turn.queue.others_wait.load(Ordering::Relaxed);
-        if hot && let Some(state) = self.find_branch(repository, branch.as_str()).await? {
-            self.line_up(turn, &state.incarnation).await?;
+        let left = turn.state.lock().place.as_ref().map(|place| place.branch);
+        let hot = left.is_some() || turn.queue.others_wait.load(Ordering::Relaxed);
+        if !hot {
+            return Ok(());
         }
-        Ok(())
+        let found = self.find_branch(repository, branch.as_str()).await?;
+        let now = found.as_ref().map(|state| state.incarnation);
+        if left.is_some() && left == now {
+            // It is still its turn. If others thought that it had ended, the publish finds out.
+            return Ok(());
+        }
+        if let Some(of_another) = turn.state.lock().place.take() {
+            self.leave_place(of_another);
+        }
+        match now {
+            Some(incarnation) => self.line_up(turn, &incarnation).await,
+            None => Ok(()),
+        }
     }
 
     /// A branch with its rules and its line, if it still is the one of this incarnation; else whatever has its name, without
@@ -245,8 +335,12 @@ impl Inner {
             let needed = u64::try_from(now.millis().saturating_sub(state.begun)).unwrap_or(0);
             let lease = Duration::from_millis(needed).saturating_mul(2).clamp(SHORTEST, LONGEST);
             // Known before it is written, so that it is taken away whatever becomes of this call.
-            let fresh = || keys::place(branch, now, &Incarnation::random(&*self.entropy));
-            (state.place.get_or_insert_with(fresh).clone(), lease)
+            let fresh = || Place {
+                branch: *branch,
+                key: keys::place(branch, now, &Incarnation::random(&*self.entropy)),
+                first_since: 0,
+            };
+            (state.place.get_or_insert_with(fresh).key.clone(), lease)
         };
         let row = wire::PlaceRow { lease_ms: u32::try_from(lease.as_millis()).unwrap_or(u32::MAX) };
         let mut taken = false;
@@ -256,7 +350,15 @@ impl Inner {
         loop {
             let line = self.kv.scan(&keys::places(branch), 1).await?;
             match line.first() {
-                Some(row) if row.key == place => return Ok(()),
+                Some(row) if row.key == place => {
+                    let now = self.clock.now().millis();
+                    if let Some(place) = &mut turn.state.lock().place
+                        && place.first_since == 0
+                    {
+                        place.first_since = now;
+                    }
+                    return Ok(());
+                }
                 Some(row) if row.key == first => {
                     let row: wire::PlaceRow = wire::decode(&row.value, "turn")?;
                     if first_for >= Duration::from_millis(row.lease_ms.into()).min(LONGEST) {

@@ -163,3 +163,68 @@ async fn who_fails_in_its_turn_leaves_it_to_the_others() {
     assert!(before.elapsed() < Duration::from_secs(1), "nor does the next");
     assert!(!somebody_waits(&kv).await);
 }
+
+/// Servers with many clients each: none is left behind, and whoever has the turn uses it for more than one commit.
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_used_for_what_waits_on_the_same_server() {
+    const CLIENTS: usize = 8;
+    let (kv, lakes) = servers(&[1, 1, 1]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = Vec::new();
+    for (server, lake) in lakes.iter().enumerate() {
+        for _ in 0..CLIENTS {
+            clients.push((server, tokio::spawn(commits_until(lake.clone(), server, stop.clone()))));
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut made = [0; 3];
+    for (server, client) in clients {
+        made[server] += client.await.unwrap();
+    }
+    let log = lakes[0].log("main").await;
+    assert_eq!(log.len(), made.iter().sum::<usize>() + 1, "each commit once");
+    let (least, most) = (made.iter().min().unwrap(), made.iter().max().unwrap());
+    assert!(least * 10 >= most * 9, "{made:?}");
+    let server = |message: &String| message.split('/').next().unwrap().to_owned();
+    let turns = log.windows(2).filter(|two| server(&two[0]) != server(&two[1])).count();
+    assert!(log.len() > 4 * turns, "{} commits in {turns} turns", log.len());
+    for lake in &lakes {
+        lake.catalog.sweep_once().await.unwrap();
+    }
+    commit(&lakes[0], "last".to_owned()).await.unwrap();
+    assert!(!somebody_waits(&kv).await);
+}
+
+/// Clients that hang up while they wait: whatever place they were left goes back.
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_while_it_waits_leaves_no_place_behind() {
+    for after in 1..60 {
+        let (kv, lakes) = servers(&[1, 1]).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let busy = tokio::spawn(commits_until(lakes[0].clone(), 0, stop.clone()));
+        let waiting: Vec<_> = (0..4)
+            .map(|n| {
+                let lake = lakes[1].clone();
+                tokio::spawn(async move { commit(&lake, format!("waits {n}")).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        for client in waiting.iter().rev() {
+            client.abort();
+        }
+        for client in waiting {
+            let _ = client.await;
+        }
+        lakes[1].catalog.sweep_once().await.unwrap();
+        stop.store(true, Ordering::Relaxed);
+        let before = tokio::time::Instant::now();
+        busy.await.unwrap();
+        commit(&lakes[0], "next".to_owned()).await.unwrap();
+        assert!(
+            before.elapsed() < Duration::from_secs(1),
+            "after {after} ms: somebody's turn was waited for"
+        );
+        assert!(!somebody_waits(&kv).await, "after {after} ms");
+    }
+}
