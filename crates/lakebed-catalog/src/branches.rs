@@ -7,6 +7,7 @@ use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Versioned};
 
 use crate::branch_state::{BranchLife, Mask};
 use crate::catalog::Inner;
+use crate::neighbours::rows_at;
 use crate::publish::{MOVE_ATTEMPTS, Publication, Published, dead_rows};
 use crate::working::busy;
 use crate::{
@@ -109,7 +110,7 @@ impl Catalog {
             let shown = rows.iter().filter(|row| show_hidden || row.value.first() != Some(&1));
             let names: Vec<&str> = shown.filter_map(|row| keys::name_of(&row.key, keys::NAME_AT)).collect();
             let wanted: Vec<_> = names.iter().map(|name| keys::reference(r, name)).collect();
-            let found = self.inner.kv.get_many(&wanted).await?;
+            let found = rows_at(&*self.inner.kv, &wanted).await?;
             for ((name, key), row) in names.iter().zip(wanted).zip(found) {
                 // A branch deleted since the index was read is simply not there.
                 let Some(row) = row else { continue };

@@ -43,6 +43,7 @@ mod merge_preview;
 mod merges;
 mod multipart;
 mod namespaces;
+mod neighbours;
 mod nodes;
 mod objects;
 mod once;

@@ -18,6 +18,7 @@ use lakebed_kv::{KeyRange, Kv};
 use lakebed_tree::{Cursor, Edit, EditSource, Node, NodeStore, TreeError};
 
 use crate::catalog::Inner;
+use crate::neighbours::rows_at;
 use crate::nodes::Nodes;
 use crate::sweep::after;
 use crate::{CatalogError, ErrorKind, Repository, keys, wire};
@@ -159,7 +160,7 @@ impl Rows {
         if wanted.len() != names.len() {
             return Err(CatalogError::Damaged { what: "ref index" });
         }
-        for (name, row) in names.into_iter().zip(self.kv.get_many(&wanted).await?) {
+        for (name, row) in names.into_iter().zip(rows_at(&*self.kv, &wanted).await?) {
             // Deleted since the index was read: then it is not there.
             let Some(row) = row else { continue };
             let decoded: wire::RefRow = wire::decode(&row.value, "ref")?;

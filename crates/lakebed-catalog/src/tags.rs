@@ -5,6 +5,7 @@ use lakebed_core::{Incarnation, RefExpr, RepositoryId, TagId};
 use lakebed_kv::{Check, Outcome, Transaction, Version};
 
 use crate::catalog::Inner;
+use crate::neighbours::rows_at;
 use crate::publish::MOVE_ATTEMPTS;
 use crate::working::busy;
 use crate::{Catalog, CatalogError, ErrorKind, Page, PageRequest, Repository, Tag, keys, wire};
@@ -84,7 +85,7 @@ impl Catalog {
         let index = |name: &str| keys::tag_index(r, name);
         let names = inner.page_of_names(index, &page.prefix, &page.after, page.amount + 1).await?;
         let wanted: Vec<_> = names.iter().map(|name| keys::reference(r, name)).collect();
-        let found = inner.kv.get_many(&wanted).await?;
+        let found = rows_at(&*inner.kv, &wanted).await?;
         let mut items = Vec::with_capacity(names.len());
         for (name, row) in names.iter().zip(found) {
             let Some(row) = row else { continue };
