@@ -1,0 +1,410 @@
+//! Walks that jump against walks that do not, over histories with long chains, merges and records that clients made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lakebed_blocks::MemStore;
+use lakebed_core::{BranchId, ManualClock, NodeId, SeededEntropy, Timestamp};
+use lakebed_kv::{Kv, MemKv, Transaction};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{CatalogConfig, CommitRequest, EntryDraft, NewRepository, Precondition, keys, wire};
+
+/// What a history is made of. Numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Op {
+    /// So many commits in a row, each so many seconds after the one before.
+    Chain(usize, usize, i64),
+    /// A new branch, at a commit so far back along first parents.
+    Branch(usize, usize),
+    /// Two branches into the first; squashed: of one parent, but with a generation above both.
+    Merge(usize, usize, bool),
+    /// A commit that a version without jumps made.
+    Older(usize),
+    /// A record that a client made: with this generation, and a second parent, which may not exist.
+    Record(usize, u64, Option<Option<usize>>),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let b = 0usize..6;
+    let honest = prop_oneof![
+        6 => (b.clone(), 1usize..40, -1i64..4).prop_map(|(b, n, secs)| Op::Chain(b, n, secs)),
+        4 => (b.clone(), 0usize..60).prop_map(|(b, n)| Op::Branch(b, n)),
+        4 => (b.clone(), b.clone(), any::<bool>()).prop_map(|(s, d, squash)| Op::Merge(s, d, squash)),
+    ];
+    let second = proptest::option::weighted(0.6, proptest::option::weighted(0.8, 0usize..500));
+    let others = prop_oneof![
+        10 => honest.clone(),
+        1 => b.clone().prop_map(Op::Older),
+        1 => (b, 0u64..120, second).prop_map(|(b, generation, second)| Op::Record(b, generation, second)),
+    ];
+    prop_oneof![proptest::collection::vec(honest, 1..20), proptest::collection::vec(others, 1..20),]
+}
+
+/// A repository whose commits are written as rows, with what is needed to say what walks over them find.
+struct History {
+    kv: Arc<MemKv>,
+    blocks: Arc<MemStore>,
+    catalog: Catalog,
+    repository: Arc<Repository>,
+    /// In the order in which they were made; the first is the repository's.
+    commits: Vec<Arc<Commit>>,
+    by_id: BTreeMap<CommitId, Arc<Commit>>,
+    branches: Vec<Arc<Commit>>,
+    /// Trees that commits have in turn, and what `p` is in each.
+    trees: Vec<(Option<NodeId>, Option<u32>)>,
+}
+
+const PATH: &str = "p";
+
+fn catalog(kv: &Arc<MemKv>, blocks: &Arc<MemStore>) -> Catalog {
+    Catalog::new(CatalogConfig {
+        kv: kv.clone(),
+        blocks: blocks.clone(),
+        clock: Arc::new(ManualClock::new(Timestamp::from_secs(1_800_000_000))),
+        entropy: Arc::new(SeededEntropy::new(7)),
+        node_cache_bytes: 16 << 20,
+        signing_key: b"key".to_vec(),
+    })
+}
+
+impl History {
+    async fn new() -> Self {
+        let (kv, blocks) = (Arc::new(MemKv::new()), Arc::new(MemStore::new()));
+        let catalog = catalog(&kv, &blocks);
+        let id: RepositoryId = "lake".parse().unwrap();
+        let new = NewRepository {
+            id: id.clone(),
+            storage_namespace: "mem://lake".to_owned(),
+            storage_id: String::new(),
+            default_branch: None,
+            bare: false,
+            read_only: false,
+        };
+        catalog.create_repository(new).await.unwrap();
+        let main: BranchId = "main".parse().unwrap();
+        let first = catalog.resolve(&id, &"main".parse().unwrap()).await.unwrap();
+        let mut trees = vec![(None, None)];
+        for content in 1..3 {
+            let at = PATH.parse().unwrap();
+            let ticket = catalog.begin_write(&id, &main, &at, Precondition::None, false).await.unwrap();
+            let draft = EntryDraft { size: 1, checksum: content.to_string(), ..EntryDraft::default() };
+            catalog.link(ticket, draft).await.unwrap();
+            let commit = catalog.commit(&id, &main, CommitRequest::default()).await.unwrap();
+            trees.push((commit.tree, Some(content)));
+        }
+        let repository = catalog.repository(&id).await.unwrap();
+        let first = Arc::new(first);
+        let by_id = BTreeMap::from([(first.id, first.clone())]);
+        let (commits, branches) = (vec![first.clone()], vec![first]);
+        Self { kv, blocks, catalog, repository, commits, by_id, branches, trees }
+    }
+
+    /// A commit, as a publish writes it or not.
+    async fn add(
+        &mut self,
+        parents: Vec<CommitId>,
+        generation: u64,
+        secs: i64,
+        published: bool,
+    ) -> Arc<Commit> {
+        let n = self.commits.len();
+        // Every third has the tree of the one before.
+        let tree = self.trees[(n - usize::from(n.is_multiple_of(3))) % self.trees.len()].0;
+        let id = CommitId::digest(&n.to_be_bytes());
+        let first = self.commits[0].as_ref().clone();
+        let commit = Commit { id, parents, generation, created_secs: secs, tree, ..first };
+        let r = &self.repository.incarnation;
+        let mut write =
+            Transaction::new().put(keys::commit(r, &id), wire::encode(&wire::CommitRow::of(&commit)));
+        if published && let Some(jump) = self.catalog.inner.jump_of(&self.repository, &commit).await.unwrap()
+        {
+            write = write.put(keys::jump(r, &id), wire::encode(&jump.to_row()));
+        }
+        self.kv.transact(write).await.unwrap();
+        let commit = Arc::new(commit);
+        self.commits.push(commit.clone());
+        self.by_id.insert(id, commit.clone());
+        commit
+    }
+
+    async fn apply(&mut self, op: &Op) {
+        let branch = |n: usize| n % self.branches.len();
+        match *op {
+            Op::Chain(b, length, secs) => {
+                let b = branch(b);
+                for _ in 0..length {
+                    let head = self.branches[b].clone();
+                    let at = head.created_secs + secs;
+                    self.branches[b] = self.add(vec![head.id], head.generation + 1, at, true).await;
+                }
+            }
+            Op::Branch(b, back) => {
+                let mut at = self.branches[branch(b)].clone();
+                for _ in 0..back {
+                    let parent = at.parents.first().and_then(|parent| self.by_id.get(parent));
+                    at = parent.unwrap_or(&at).clone();
+                }
+                self.branches.push(at);
+            }
+            Op::Merge(source, into, squash) => {
+                let (source, into) = (self.branches[branch(source)].clone(), branch(into));
+                let head = self.branches[into].clone();
+                let generation = head.generation.max(source.generation) + 1;
+                let secs = head.created_secs.max(source.created_secs);
+                let parents = if squash { vec![head.id] } else { vec![head.id, source.id] };
+                self.branches[into] = self.add(parents, generation, secs, true).await;
+            }
+            Op::Older(b) => {
+                let b = branch(b);
+                let head = self.branches[b].clone();
+                self.branches[b] =
+                    self.add(vec![head.id], head.generation + 1, head.created_secs, false).await;
+            }
+            Op::Record(b, generation, second) => {
+                let b = branch(b);
+                let head = self.branches[b].clone();
+                let second = second.map(|second| match second {
+                    Some(n) => self.commits[n % self.commits.len()].id,
+                    None => CommitId::digest(b"nowhere"),
+                });
+                let parents = std::iter::once(head.id).chain(second).collect();
+                self.branches[b] = self.add(parents, generation, head.created_secs - 1, false).await;
+            }
+        }
+    }
+
+    /// As a server that has just started sees it.
+    fn cold(&self) -> Catalog {
+        catalog(&self.kv, &self.blocks)
+    }
+
+    /// The merge base as it was found before walks jumped.
+    fn plain_base(&self, left: &Arc<Commit>, right: &Arc<Commit>) -> Option<CommitId> {
+        if left.id == right.id {
+            return Some(left.id);
+        }
+        let mut marks: BTreeMap<CommitId, (u8, bool)> = BTreeMap::new();
+        let mut queue: BinaryHeap<ByGeneration> = BinaryHeap::new();
+        for (commit, mark) in [(left, FROM_LEFT), (right, FROM_RIGHT)] {
+            marks.insert(commit.id, (mark, true));
+            queue.push(by_generation(commit.clone()));
+        }
+        let mut candidates = Vec::new();
+        while marks.values().any(|(marks, queued)| *queued && marks & STALE == 0) {
+            let Ranked(_, commit) = queue.pop().unwrap();
+            let (mark, queued) = marks.get_mut(&commit.id).unwrap();
+            *queued = false;
+            let common = *mark & 3 == 3;
+            if *mark == 3 {
+                candidates.push(commit.clone());
+            }
+            let hand_down = if common { 7 } else { *mark };
+            for id in &commit.parents {
+                let Some(parent) = self.by_id.get(id) else { continue };
+                let (mark, queued) = marks.entry(*id).or_insert((0, false));
+                if *mark | hand_down != *mark {
+                    *mark |= hand_down;
+                    if !*queued {
+                        *queued = true;
+                        queue.push(by_generation(parent.clone()));
+                    }
+                }
+            }
+        }
+        let best = candidates.into_iter().filter(|commit| marks[&commit.id].0 & STALE == 0);
+        let best = best.max_by_key(|c| (c.generation, c.created_secs, std::cmp::Reverse(c.id)));
+        best.map(|commit| commit.id)
+    }
+
+    /// The log as it was found before walks jumped; `None`: a commit is missing.
+    fn plain_log(&self, start: &Arc<Commit>, asked: &Asked) -> Option<(Vec<CommitId>, bool)> {
+        let rank = |commit: &Arc<Commit>| {
+            let rank = (commit.created_secs, commit.created_millis, commit.generation, commit.id);
+            Ranked(rank, commit.clone())
+        };
+        let content = |commit: &Commit| self.trees.iter().find(|(tree, _)| *tree == commit.tree).unwrap().1;
+        let wanted = if asked.limit { asked.amount } else { asked.amount + 1 };
+        let mut after = asked.after.as_ref().map(|commit| commit.id);
+        let mut queue = BinaryHeap::from([rank(start)]);
+        let mut seen = HashSet::from([start.id]);
+        let mut items = Vec::new();
+        while let Some(Ranked(_, commit)) = queue.pop() {
+            if asked.since.is_some_and(|since| commit.created_secs < since) {
+                break;
+            }
+            if let Some(id) = after {
+                after = after.filter(|_| id != commit.id);
+            } else if !asked.of_path {
+                items.push(commit.id);
+            } else if let [parent] = &commit.parents[..]
+                && content(self.by_id.get(parent)?) != content(&commit)
+            {
+                items.push(commit.id);
+            }
+            let last = asked.stop_at.as_ref().is_some_and(|stop_at| stop_at.id == commit.id);
+            if last || items.len() >= wanted {
+                break;
+            }
+            for parent in commit.parents.iter().take(if asked.first_parent { 1 } else { 9 }) {
+                if seen.insert(*parent) {
+                    queue.push(rank(self.by_id.get(parent)?));
+                }
+            }
+        }
+        let more = items.len() > asked.amount;
+        items.truncate(asked.amount);
+        Some((items, more))
+    }
+}
+
+/// What a log is asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    after: Option<Arc<Commit>>,
+    stop_at: Option<Arc<Commit>>,
+    since: Option<i64>,
+    amount: usize,
+    first_parent: bool,
+    limit: bool,
+    of_path: bool,
+}
+
+impl Asked {
+    fn request(&self) -> LogRequest {
+        LogRequest {
+            after: self.after.as_ref().map(|commit| commit.id.to_string()).unwrap_or_default(),
+            amount: self.amount,
+            objects: if self.of_path { vec![PATH.to_owned()] } else { Vec::new() },
+            prefixes: Vec::new(),
+            first_parent: self.first_parent,
+            since: self.since.map(Timestamp::from_secs),
+            stop_at: self.stop_at.as_ref().map(|commit| commit.id.to_string().parse().unwrap()),
+            limit: self.limit,
+        }
+    }
+}
+
+/// What to ask a history for.
+#[derive(Clone, Debug)]
+struct Question {
+    start: usize,
+    after: Option<usize>,
+    stop_at: Option<usize>,
+    since: Option<usize>,
+    amount: usize,
+    flags: (bool, bool, bool),
+}
+
+fn questions() -> impl Strategy<Value = Vec<Question>> {
+    let any_commit = || 0usize..1000;
+    let question = (
+        any_commit(),
+        proptest::option::weighted(0.9, any_commit()),
+        proptest::option::weighted(0.2, any_commit()),
+        proptest::option::weighted(0.1, any_commit()),
+        0usize..5,
+        (any::<bool>(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.3)),
+    );
+    let question = question.prop_map(|(start, after, stop_at, since, amount, flags)| Question {
+        start,
+        after,
+        stop_at,
+        since,
+        amount,
+        flags,
+    });
+    proptest::collection::vec(question, 12)
+}
+
+/// Those that look for a jump wherever one may be, and as they are.
+fn paces() -> [fn() -> Pace; 2] {
+    [Pace::eager, Pace::default]
+}
+
+async fn compare_bases(history: &History, pairs: &[(usize, usize)]) -> usize {
+    let mut shorter = 0;
+    for (left, right) in pairs {
+        // The heads first: the walks from these are the longest.
+        let pick = |n: usize| {
+            let all = history.branches.iter().chain(&history.commits);
+            all.clone().nth(n % (2 * history.branches.len()).min(all.count())).unwrap()
+        };
+        let (left, right) = (pick(*left), pick(*right));
+        let expected = history.plain_base(left, right);
+        for pace in paces() {
+            let cold = history.cold();
+            let found = cold.inner.meeting_of(&history.repository, left, right, pace()).await.unwrap();
+            assert_eq!(found.map(|base| base.id), expected, "{left:?} {right:?}");
+            shorter += usize::from(cold.inner.jumps.len() > 2);
+        }
+    }
+    shorter
+}
+
+async fn compare_logs(history: &History, questions: &[Question]) {
+    for question in questions {
+        let pick = |n: usize| history.commits[n % history.commits.len()].clone();
+        let start = match question.start {
+            n if n.is_multiple_of(3) => pick(n),
+            n => history.branches[n % history.branches.len()].clone(),
+        };
+        let mut asked = Asked {
+            after: question.after.map(pick),
+            stop_at: question.stop_at.map(pick),
+            since: question.since.map(|n| pick(n).created_secs),
+            amount: question.amount,
+            first_parent: question.flags.0,
+            limit: question.flags.1,
+            of_path: question.flags.2,
+        };
+        let at: RefExpr = start.id.to_string().parse().unwrap();
+        for pace in paces() {
+            let cold = history.cold();
+            // And the pages behind it, which go on from where the first one stood.
+            for _ in 0..3 {
+                let expected = history.plain_log(&start, &asked);
+                let found = cold.log_at(&history.repository.id, &at, &asked.request(), pace()).await;
+                let found = found.ok().map(|page| {
+                    let items: Vec<CommitId> = page.items.iter().map(|commit| commit.id).collect();
+                    (items, page.has_more)
+                });
+                assert_eq!(found, expected, "{start:?} {asked:?}");
+                let last = found.as_ref().and_then(|(items, _)| items.last());
+                let Some(last) = last else { break };
+                asked.after = history.by_id.get(last).cloned();
+            }
+            asked.after = question.after.map(pick);
+        }
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+async fn history_of(ops: &[Op]) -> History {
+    let mut history = History::new().await;
+    for op in ops {
+        history.apply(op).await;
+    }
+    history
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_walk_that_jumps_finds_what_one_that_does_not_finds(
+        ops in ops(),
+        pairs in proptest::collection::vec((0usize..100, 0usize..100), 10),
+        questions in questions(),
+    ) {
+        block_on(async {
+            let history = history_of(&ops).await;
+            compare_bases(&history, &pairs).await;
+            compare_logs(&history, &questions).await;
+        });
+    }
+}
