@@ -275,6 +275,12 @@ impl Meeting {
         self.queue.peek().map(|Ranked(_, commit)| commit.generation)
     }
 
+    /// Whether the best is among the candidates, if generations rise: then no ancestor of the others' is above the first.
+    fn is_decided(&self) -> bool {
+        let next = self.next_generation().unwrap_or(0);
+        self.candidates.first().is_some_and(|candidate| candidate.generation > next)
+    }
+
     fn best(self) -> Option<Arc<Commit>> {
         let Self { known, candidates, .. } = self;
         candidates
@@ -434,6 +440,7 @@ impl Inner {
         meeting.come_to(left.clone(), FROM_LEFT);
         meeting.come_to(right.clone(), FROM_RIGHT);
         while meeting.fresh > 0
+            && !(vouched == Some(true) && meeting.is_decided())
             && let Some(Ranked(_, commit)) = meeting.queue.pop()
         {
             pace.step();

@@ -235,6 +235,7 @@ impl Chains<'_> {
 /// When a walk looks whether it can jump. A look costs a read or two, and a jump over n commits some 2 log n, one after the
 /// other; commits one by one are read hundreds at a time. So it looks where many lie before it, and more and more rarely
 /// while it is in vain.
+#[derive(Clone)]
 pub(crate) struct Pace {
     /// The fewest commits that are worth a jump.
     least: u64,
@@ -260,10 +261,10 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Looks at every commit.
+    /// Looks at every commit before which so many may be passed.
     #[cfg(test)]
-    pub(crate) fn eager() -> Self {
-        Self { least: 1, patience: 0, first_rest: 0, ..Self::default() }
+    pub(crate) fn eager(least: u64) -> Self {
+        Self { least, patience: 0, first_rest: 0, ..Self::default() }
     }
 
     /// The walk came to one more commit.
@@ -295,5 +296,32 @@ impl Pace {
             self.rested = (self.rested * 2).clamp(self.first_rest, LONGEST_REST);
             self.rest = self.rested;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jumps_are_as_long_as_a_digit_of_the_height() {
+        let lengths: Vec<u64> = (0..16).map(leap).collect();
+        assert_eq!(lengths, [0, 1, 1, 3, 1, 1, 3, 7, 1, 1, 3, 1, 1, 3, 7, 15]);
+        for height in (1..100_000u64).chain([u64::MAX - 1, u64::MAX]) {
+            assert!((1..=height).contains(&leap(height)), "{height}");
+        }
+        // The jump of the next is one step, or the parent's jump and the one behind it.
+        for height in 1..100_000 {
+            let behind = height - leap(height);
+            assert!([1, 1 + leap(height) + leap(behind)].contains(&leap(height + 1)), "{height}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_small() {
+        let jump = Jump { generation: 100_000, height: 100_000, to: Some((CommitId::digest(b"x"), 99_000)) };
+        let row = wire::encode(&jump.to_row());
+        assert!(row.len() < 60, "{}", row.len());
+        assert_eq!(Jump::from_row(&wire::decode(&row, "jump").unwrap()).unwrap(), jump);
     }
 }

@@ -318,29 +318,26 @@ fn questions() -> impl Strategy<Value = Vec<Question>> {
     proptest::collection::vec(question, 12)
 }
 
-/// Those that look for a jump wherever one may be, and as they are.
-fn paces() -> [fn() -> Pace; 2] {
-    [Pace::eager, Pace::default]
+/// Those that look for a jump wherever one may be, or of a few commits at least, and as they are.
+fn paces() -> [Pace; 4] {
+    [Pace::eager(1), Pace::eager(4), Pace::eager(12), Pace::default()]
 }
 
-async fn compare_bases(history: &History, pairs: &[(usize, usize)]) -> usize {
-    let mut shorter = 0;
+async fn compare_bases(history: &History, pairs: &[(usize, usize)]) {
     for (left, right) in pairs {
-        // The heads first: the walks from these are the longest.
-        let pick = |n: usize| {
-            let all = history.branches.iter().chain(&history.commits);
-            all.clone().nth(n % (2 * history.branches.len()).min(all.count())).unwrap()
+        // Of the heads, mostly: the walks from these are the longest.
+        let pick = |n: usize| match n {
+            n if n.is_multiple_of(5) => &history.commits[n * 7 % history.commits.len()],
+            n => &history.branches[n % history.branches.len()],
         };
         let (left, right) = (pick(*left), pick(*right));
         let expected = history.plain_base(left, right);
         for pace in paces() {
             let cold = history.cold();
-            let found = cold.inner.meeting_of(&history.repository, left, right, pace()).await.unwrap();
+            let found = cold.inner.meeting_of(&history.repository, left, right, pace).await.unwrap();
             assert_eq!(found.map(|base| base.id), expected, "{left:?} {right:?}");
-            shorter += usize::from(cold.inner.jumps.len() > 2);
         }
     }
-    shorter
 }
 
 async fn compare_logs(history: &History, questions: &[Question]) {
@@ -365,7 +362,7 @@ async fn compare_logs(history: &History, questions: &[Question]) {
             // And the pages behind it, which go on from where the first one stood.
             for _ in 0..3 {
                 let expected = history.plain_log(&start, &asked);
-                let found = cold.log_at(&history.repository.id, &at, &asked.request(), pace()).await;
+                let found = cold.log_at(&history.repository.id, &at, &asked.request(), pace.clone()).await;
                 let found = found.ok().map(|page| {
                     let items: Vec<CommitId> = page.items.iter().map(|commit| commit.id).collect();
                     (items, page.has_more)
@@ -407,4 +404,71 @@ proptest! {
             compare_logs(&history, &questions).await;
         });
     }
+}
+
+/// The merge base of two branches, and how many commits a server that has just started looked at to find it.
+async fn base_of(history: &History, left: usize, right: usize) -> (CommitId, usize) {
+    let (left, right) = (&history.branches[left], &history.branches[right]);
+    let cold = history.cold();
+    let base = cold.inner.best_common_ancestor(&history.repository, left, right).await.unwrap().unwrap();
+    assert_eq!(Some(base.id), history.plain_base(left, right));
+    (base.id, cold.inner.commits.len())
+}
+
+#[test]
+fn a_merge_base_is_found_by_jumps_however_chains_lie() {
+    block_on(async {
+        // One below the other, below branches, and chains of squashed merges, whose generations have gaps.
+        let mut history = history_of(&[Op::Chain(0, 1500, 1), Op::Branch(0, 0), Op::Chain(0, 3000, 1)]).await;
+        assert!(base_of(&history, 0, 1).await.1 < 60);
+        history.apply(&Op::Chain(1, 2990, 1)).await;
+        let (base, looked_at) = base_of(&history, 0, 1).await;
+        assert_eq!(history.by_id[&base].generation, 1501);
+        assert!(looked_at < 250, "{looked_at} commits for two branches of 3,000");
+        history.apply(&Op::Branch(1, 0)).await;
+        history.apply(&Op::Merge(0, 1, false)).await;
+        history.apply(&Op::Chain(1, 2000, 1)).await;
+        history.apply(&Op::Chain(2, 4000, 1)).await;
+        let (base, looked_at) = base_of(&history, 1, 2).await;
+        assert_eq!(history.by_id[&base].generation, 1501 + 2990);
+        assert!(looked_at < 400, "{looked_at} commits below a merge");
+
+        let mut history = history_of(&[Op::Chain(0, 9, 1), Op::Branch(0, 0)]).await;
+        for _ in 0..2000 {
+            history.branches.truncate(2);
+            history.apply(&Op::Branch(0, 0)).await;
+            history.apply(&Op::Chain(2, 5, 1)).await;
+            history.apply(&Op::Merge(2, 0, true)).await;
+        }
+        let (base, looked_at) = base_of(&history, 0, 1).await;
+        assert_eq!((history.by_id[&base].generation, history.branches[0].generation), (10, 12_010));
+        assert!(looked_at < 60, "{looked_at} commits for 2,000 squashed merges");
+    });
+}
+
+#[test]
+fn below_what_nobody_vouches_for_commits_are_taken_one_by_one() {
+    block_on(async {
+        let made: [Op; 3] = [Op::Older(0), Op::Record(0, 1501, None), Op::Record(0, 7, Some(None))];
+        for op in made {
+            let chains = [Op::Chain(0, 1500, 1), Op::Branch(0, 0), op, Op::Chain(0, 1500, 1)];
+            let history = history_of(&chains).await;
+            let (base, looked_at) = base_of(&history, 0, 1).await;
+            assert_eq!(base, history.branches[1].id);
+            assert!(looked_at >= 1500, "{looked_at}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_row_that_says_something_else_of_its_commit_is_not_followed() {
+    let history = history_of(&[Op::Chain(0, 900, 1)]).await;
+    let (r, head) = (&history.repository.incarnation, &history.branches[0]);
+    let other = Commit { generation: head.generation + 3, ..head.as_ref().clone() };
+    let write = Transaction::new().put(keys::commit(r, &head.id), wire::encode(&wire::CommitRow::of(&other)));
+    history.kv.transact(write).await.unwrap();
+    let cold = history.cold();
+    let chains = Chains { inner: &cold.inner, repository: &history.repository };
+    assert!(chains.place(&head.id).await.unwrap().is_none());
+    assert!(chains.place(&head.parents[0]).await.unwrap().is_some());
 }
