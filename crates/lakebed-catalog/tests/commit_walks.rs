@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lakebed_blocks::MemStore;
 use lakebed_catalog::{Commit, CommitRequest, LogRequest, NewRepository, RestoreRequest, RestoreSource};
-use lakebed_core::CommitId;
+use lakebed_core::{CommitId, NodeId};
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
 use support::{Lake, branch, expr};
 
@@ -143,7 +143,7 @@ async fn above_a_record_of_a_client_and_after_a_restore_every_commit_is_looked_a
         read_only: false,
     };
     let copy = lake.catalog.create_repository(new).await.unwrap().id;
-    let [commits, tags, branches] = [refs.commits, refs.tags, refs.branches].map(|tree| tree.to_hex());
+    let [commits, tags, branches] = [refs.commits, refs.tags, refs.branches].map(NodeId::to_hex);
     let source = RestoreSource::Dump { commits, tags, branches };
     lake.catalog.restore(&copy, RestoreRequest { source, force: false }).await.unwrap();
     let request = CommitRequest { allow_empty: true, ..CommitRequest::default() };

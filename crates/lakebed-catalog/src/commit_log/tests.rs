@@ -22,8 +22,15 @@ enum Op {
     Merge(usize, usize, bool),
     /// A commit that a version without jumps made.
     Older(usize),
-    /// A record that a client made: with this generation, and a second parent, which may not exist.
-    Record(usize, u64, Option<Option<usize>>),
+    /// A record that a client made: with this generation, and maybe a second parent.
+    Record(usize, u64, Second),
+}
+
+#[derive(Clone, Debug)]
+enum Second {
+    No,
+    Known(usize),
+    Missing,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -33,7 +40,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => (b.clone(), 0usize..60).prop_map(|(b, n)| Op::Branch(b, n)),
         4 => (b.clone(), b.clone(), any::<bool>()).prop_map(|(s, d, squash)| Op::Merge(s, d, squash)),
     ];
-    let second = proptest::option::weighted(0.6, proptest::option::weighted(0.8, 0usize..500));
+    let second = prop_oneof![4 => Just(Second::No), 5 => (0usize..500).prop_map(Second::Known), 1 => Just(Second::Missing)];
     let others = prop_oneof![
         10 => honest.clone(),
         1 => b.clone().prop_map(Op::Older),
@@ -162,13 +169,14 @@ impl History {
                 self.branches[b] =
                     self.add(vec![head.id], head.generation + 1, head.created_secs, false).await;
             }
-            Op::Record(b, generation, second) => {
+            Op::Record(b, generation, ref second) => {
                 let b = branch(b);
                 let head = self.branches[b].clone();
-                let second = second.map(|second| match second {
-                    Some(n) => self.commits[n % self.commits.len()].id,
-                    None => CommitId::digest(b"nowhere"),
-                });
+                let second = match second {
+                    Second::No => None,
+                    Second::Known(n) => Some(self.commits[n % self.commits.len()].id),
+                    Second::Missing => Some(CommitId::digest(b"nowhere")),
+                };
                 let parents = std::iter::once(head.id).chain(second).collect();
                 self.branches[b] = self.add(parents, generation, head.created_secs - 1, false).await;
             }
@@ -449,7 +457,8 @@ fn a_merge_base_is_found_by_jumps_however_chains_lie() {
 #[test]
 fn below_what_nobody_vouches_for_commits_are_taken_one_by_one() {
     block_on(async {
-        let made: [Op; 3] = [Op::Older(0), Op::Record(0, 1501, None), Op::Record(0, 7, Some(None))];
+        let made: [Op; 3] =
+            [Op::Older(0), Op::Record(0, 1501, Second::No), Op::Record(0, 7, Second::Missing)];
         for op in made {
             let chains = [Op::Chain(0, 1500, 1), Op::Branch(0, 0), op, Op::Chain(0, 1500, 1)];
             let history = history_of(&chains).await;
