@@ -91,6 +91,11 @@ impl<'a> Ancestry<'a> {
         Ok(Some(visited))
     }
 
+    /// The walk jumped: what it asks for next is elsewhere.
+    pub(crate) fn jumped(&mut self) {
+        (self.window, self.read, self.used) = (0, 0, 0);
+    }
+
     /// Reads the commits that were heads of a branch before this place in its reflog, and what was merged into them.
     async fn read_ahead(
         &mut self,

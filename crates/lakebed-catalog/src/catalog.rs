@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::branch_state::BranchState;
 use crate::export::Exports;
 use crate::figures::{CacheFigures, Observer};
+use crate::jumps::Jump;
 use crate::log_frontier::Frontiers;
 use crate::nodes::NodeCache;
 use crate::objects::Slice;
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) nodes: Arc<NodeCache>,
     /// Commits are immutable: cached without a check. Keyed by repository incarnation and id.
     pub(crate) commits: Cache<(Incarnation, CommitId), Arc<Commit>>,
+    /// How walks jump from commits; `None`: they do not.
+    pub(crate) jumps: Cache<(Incarnation, CommitId), Option<Jump>>,
     repositories: Decoded<Repository>,
     branches: Decoded<BranchState>,
     /// Layers in which this server staged something. A layer that takes writes never loses all its rows.
@@ -95,6 +98,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many commits are kept.
 const CACHED_COMMITS: usize = 20_000;
 
+/// How many of their jumps are kept.
+const CACHED_JUMPS: usize = 4096;
+
 impl Catalog {
     /// A catalog over these engines. Does no background work until [`Catalog::start`].
     pub fn new(config: CatalogConfig) -> Self {
@@ -108,6 +114,7 @@ impl Catalog {
                 signing_key: config.signing_key,
                 nodes: Arc::new(NodeCache::new(config.node_cache_bytes)),
                 commits: Cache::new(CACHED_COMMITS),
+                jumps: Cache::new(CACHED_JUMPS),
                 repositories: Cache::new(DECODED_RECORDS),
                 branches: Cache::new(DECODED_RECORDS),
                 has_rows: Cache::new(DECODED_RECORDS),

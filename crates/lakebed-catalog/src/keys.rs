@@ -104,6 +104,12 @@ pub(crate) fn trace(r: &Incarnation, id: &CommitId) -> Bytes {
     key(b'f', &[r.as_bytes(), id.as_bytes()])
 }
 
+/// `trace/<R>/<id>/j` -> how a walk jumps from a commit. Among the traces, so that versions that do not know it take it away
+/// with a repository all the same.
+pub(crate) fn jump(r: &Incarnation, id: &CommitId) -> Bytes {
+    key(b'f', &[r.as_bytes(), id.as_bytes(), b"j"])
+}
+
 /// `reflog/<B>/<seq>` -> what moved the head.
 pub(crate) fn reflog(b: &Incarnation, seq: u64) -> Bytes {
     key(b'k', &[b.as_bytes(), &seq.to_be_bytes()])

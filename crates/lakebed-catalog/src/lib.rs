@@ -34,6 +34,7 @@ mod fold;
 pub mod formats;
 mod freeing;
 mod import;
+mod jumps;
 mod keys;
 mod layers;
 mod listing;

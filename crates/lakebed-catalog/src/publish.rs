@@ -275,8 +275,11 @@ impl Inner {
             seen,
         } = publication;
         let mut seen = seen.cloned();
+        let mut jump = None;
         if let Some(commit) = commit {
-            self.store_commit(repository, commit).await?;
+            // What it is made of is mostly known. Else it is read while the object is written.
+            ((), jump) =
+                tokio::try_join!(self.store_commit(repository, commit), self.jump_of(repository, commit))?;
         }
         for _ in 0..MOVE_ATTEMPTS {
             let found = match seen.take() {
@@ -335,6 +338,10 @@ impl Inner {
                 transaction = transaction
                     .put(key, wire::encode(&wire::CommitRow::of(commit)))
                     .put(keys::trace(&repository.incarnation, &commit.id), wire::encode(&trace));
+                if let Some(jump) = &jump {
+                    let key = keys::jump(&repository.incarnation, &commit.id);
+                    transaction = transaction.put(key, wire::encode(&jump.to_row()));
+                }
             }
             for (key, value) in dead_rows(&repository.storage_namespace, gone) {
                 transaction = transaction.put(key, value);
@@ -357,6 +364,9 @@ impl Inner {
                 Outcome::Unknown => self.settle(&id).await?,
             };
             if happened {
+                if let Some(commit) = commit {
+                    self.jumps.insert((repository.incarnation, commit.id), jump);
+                }
                 turn.done(&found).await;
                 if swept {
                     self.sweep.notify_one();

@@ -84,10 +84,20 @@ impl Inner {
         let Some(row) = self.kv.get(&keys::commit(&repository.incarnation, id)).await? else {
             return Ok(None);
         };
+        self.decode_commit(repository, id, &row).map(Some)
+    }
+
+    /// A commit's row, decoded and kept.
+    pub(crate) fn decode_commit(
+        &self,
+        repository: &Repository,
+        id: &CommitId,
+        row: &Versioned,
+    ) -> Result<Arc<Commit>, CatalogError> {
         let row: wire::CommitRow = wire::decode(&row.value, "commit")?;
         let commit = Arc::new(row.to_commit()?);
-        self.commits.insert(key, commit.clone());
-        Ok(Some(commit))
+        self.commits.insert((repository.incarnation, *id), commit.clone());
+        Ok(commit)
     }
 
     /// Resolution order: exact commit id, branch, tag, unique commit-id prefix.

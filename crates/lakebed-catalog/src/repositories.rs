@@ -10,6 +10,7 @@ use lakebed_kv::{Check, KeyRange, Outcome, Transaction, Version};
 
 use crate::branch_state::{BranchLife, BranchState};
 use crate::catalog::Inner;
+use crate::jumps::Jump;
 use crate::publish::MOVE_ATTEMPTS;
 use crate::working::{busy, outcome_unknown};
 use crate::{Catalog, CatalogError, ErrorKind, NewRepository, Page, PageRequest, Repository, keys, wire};
@@ -59,7 +60,10 @@ impl Catalog {
             transaction = inner.depend(transaction, &repository.storage_namespace).await?;
             if let Some(root) = &root {
                 let row = wire::encode(&wire::CommitRow::of(root));
-                transaction = transaction.put(keys::commit(&incarnation, &root.id), row);
+                let jump = wire::encode(&Jump::of_first(root).to_row());
+                transaction = transaction
+                    .put(keys::commit(&incarnation, &root.id), row)
+                    .put(keys::jump(&incarnation, &root.id), jump);
                 let life = BranchLife::fresh(&*inner.entropy);
                 transaction =
                     inner.new_branch(transaction, &repository, &default_branch, root.id, false, life);

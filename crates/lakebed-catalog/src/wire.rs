@@ -159,6 +159,22 @@ pub(crate) struct TraceRow {
     pub(crate) sequence: u64,
 }
 
+/// How a walk jumps from a commit (`jumps.rs`), and word that generations rise up to it. A row beside the trace and no
+/// field of it: versions without the field would refuse the trace.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct JumpRow {
+    /// The commit's own.
+    #[prost(uint64, tag = "1")]
+    pub(crate) generation: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) height: u64,
+    /// Empty: the commit has no parent, or several.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) to: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub(crate) to_generation: u64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ReflogRow {
     #[prost(bytes = "vec", tag = "1")]
