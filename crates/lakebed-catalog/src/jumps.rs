@@ -185,6 +185,23 @@ impl Chains<'_> {
         Ok(Some(at))
     }
 
+    /// The commit so many first parents down, or the end of the chain if that comes before; and how many were passed: none
+    /// where rows are missing.
+    pub(crate) async fn down(
+        &self,
+        commit: &Arc<Commit>,
+        most: u64,
+    ) -> Result<(Arc<Commit>, u64), CatalogError> {
+        if let Some(from) = self.place(&commit.id).await? {
+            let height = from.jump.height;
+            let floor = height.saturating_sub(most);
+            if let Some(to) = self.lowest(from, move |at, _| at >= floor).await? {
+                return Ok((to.commit, height - to.jump.height));
+            }
+        }
+        Ok((commit.clone(), 0))
+    }
+
     /// Where two walks go that stand on chains, when nobody else is above the generation `floor`: to the commit where they
     /// meet, or as far as it is sure that they do not. `None`: a row is missing.
     pub(crate) async fn lowest_of_two(

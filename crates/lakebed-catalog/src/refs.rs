@@ -8,6 +8,7 @@ use lakebed_kv::{KeyRange, Versioned};
 
 use crate::branch_state::BranchState;
 use crate::catalog::Inner;
+use crate::jumps::{Chains, Pace};
 use crate::{Catalog, CatalogError, Commit, ErrorKind, Repository, keys, wire};
 
 /// What the base of a ref expression is.
@@ -259,7 +260,19 @@ impl Inner {
         for step in expr.steps() {
             match *step {
                 RefStep::Ancestor(generations) => {
-                    for _ in 0..generations {
+                    let (chains, mut pace) = (Chains { inner: self, repository }, Pace::default());
+                    let mut left = u64::from(generations);
+                    while left > 0 {
+                        pace.step();
+                        if pace.looks(left) {
+                            let (to, passed) = chains.down(&commit, left).await?;
+                            pace.passed(passed);
+                            if passed > 0 {
+                                (commit, left) = (to, left - passed);
+                                continue;
+                            }
+                        }
+                        left -= 1;
                         let Some(parent) = commit.parents.first().copied() else {
                             return Err(not_found(expr.as_str()));
                         };

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lakebed_blocks::MemStore;
-use lakebed_catalog::{Commit, CommitRequest, LogRequest, NewRepository, RestoreRequest, RestoreSource};
+use lakebed_catalog::{
+    Commit, CommitRequest, LogRequest, MergeStrategy, NewRepository, RestoreRequest, RestoreSource,
+};
 use lakebed_core::{CommitId, NodeId};
 use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
 use support::{Lake, branch, expr};
@@ -120,6 +122,37 @@ async fn a_far_merge_base_and_a_page_from_the_middle_cost_little() {
     assert_eq!((page.items.len(), page.has_more), (0, false));
     let keys = counted.kv.read.load(Ordering::Relaxed);
     assert!(keys < 100, "{keys} keys to find that a commit is on another branch");
+}
+
+#[tokio::test]
+async fn a_far_ancestor_costs_little() {
+    let counted = Counted::new().await;
+    let lake = &counted.lake;
+    let before = counted.commits("main", 700).await;
+    lake.create_branch("dev", "main").await.unwrap();
+    lake.put("dev", "a", "1").await.unwrap();
+    lake.commit("dev", "dev").await.unwrap();
+    counted.commits("main", 1).await;
+    lake.merge("dev", "main", MergeStrategy::None).await.unwrap();
+    let commits = counted.commits("main", 2_000).await;
+    // The merge lies in between, behind it the commit before it.
+    for (back, expected) in [
+        (1, commits[1]),
+        (511, commits[511]),
+        (1_500, commits[1_500]),
+        (2_002, before[0]),
+        (2_600, before[598]),
+    ] {
+        let cold = counted.cold();
+        let found = cold.catalog.resolve(&cold.repo, &expr(&format!("main~{back}"))).await.unwrap();
+        assert_eq!(found.id, expected, "~{back}");
+        let keys = counted.kv.read.load(Ordering::Relaxed);
+        assert!(back < 512 || keys < 200, "{keys} keys for ~{back}");
+    }
+    for back in [2_702, 2_703, 5_000] {
+        let found = lake.catalog.resolve(&lake.repo, &expr(&format!("main~{back}"))).await;
+        assert!(found.is_ok() == (back == 2_702), "~{back}: {found:?}");
+    }
 }
 
 #[tokio::test]
