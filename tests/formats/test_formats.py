@@ -89,7 +89,7 @@ def test_a_running_server_that_was_taken_for_dead_stops(tmp_path, postgres):
     server.process.send_signal(signal.SIGSTOP)
     postgres.query("UPDATE lakebed_kv SET value = '\\x0802', version = nextval('lakebed_versions') WHERE key = '\\x46'")
     server.process.send_signal(signal.SIGCONT)
-    assert server.process.wait(timeout=60) == 0
+    assert server.process.wait(timeout=60) == 1
     assert "the data has format 2" in server.tail() and "stopping at once" in server.tail()
 
 

@@ -5,63 +5,24 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lakebed_catalog::{CatalogError, ListRequest};
-use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
+use support::counted_kv::CountedKv;
 use support::{Lake, expr, path};
-
-/// An engine that counts its calls.
-struct CountedKv {
-    inner: MemKv,
-    reads: AtomicUsize,
-    transactions: AtomicUsize,
-}
-
-#[async_trait::async_trait]
-impl Kv for CountedKv {
-    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        self.inner.get(key).await
-    }
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        self.inner.get_many(keys).await
-    }
-    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        self.inner.scan(range, limit).await
-    }
-    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
-        self.transactions.fetch_add(1, Ordering::SeqCst);
-        self.inner.transact(transaction).await
-    }
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-    async fn close(&self) -> Result<(), KvError> {
-        self.inner.close().await
-    }
-}
 
 /// Reads and transactions of one operation.
 async fn calls<T>(
     kv: &CountedKv,
     operation: impl Future<Output = Result<T, CatalogError>>,
 ) -> (usize, usize) {
-    kv.reads.store(0, Ordering::SeqCst);
-    kv.transactions.store(0, Ordering::SeqCst);
+    kv.reset();
     operation.await.unwrap();
-    (kv.reads.load(Ordering::SeqCst), kv.transactions.load(Ordering::SeqCst))
+    (kv.reads(), kv.transactions())
 }
 
 #[tokio::test]
 async fn operations_ask_the_engine_no_more_often_than_they_must() {
-    let kv = Arc::new(CountedKv {
-        inner: MemKv::new(),
-        reads: AtomicUsize::new(0),
-        transactions: AtomicUsize::new(0),
-    });
+    let kv = Arc::new(CountedKv::default());
     let lake = Lake::over(kv.clone(), 7).await;
     lake.put("main", "a", "1").await.unwrap();
     lake.commit("main", "first").await.unwrap();

@@ -5,56 +5,24 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lakebed_blocks::MemStore;
 use lakebed_catalog::{
     Commit, CommitRequest, LogRequest, MergeStrategy, NewRepository, RestoreRequest, RestoreSource,
 };
 use lakebed_core::{CommitId, NodeId};
-use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
+use lakebed_kv::{KeyRange, Kv};
+use support::counted_kv::CountedKv;
 use support::{Lake, branch, expr};
 
-/// An engine that counts the keys it is asked for and the rows it finds by scans.
-struct CountedKeys {
-    inner: MemKv,
-    read: AtomicUsize,
-}
-
-#[async_trait::async_trait]
-impl Kv for CountedKeys {
-    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        self.read.fetch_add(1, Ordering::Relaxed);
-        self.inner.get(key).await
-    }
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
-        self.read.fetch_add(keys.len(), Ordering::Relaxed);
-        self.inner.get_many(keys).await
-    }
-    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
-        let rows = self.inner.scan(range, limit).await?;
-        self.read.fetch_add(rows.len().max(1), Ordering::Relaxed);
-        Ok(rows)
-    }
-    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
-        self.inner.transact(transaction).await
-    }
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-    async fn close(&self) -> Result<(), KvError> {
-        self.inner.close().await
-    }
-}
-
 struct Counted {
-    kv: Arc<CountedKeys>,
+    kv: Arc<CountedKv>,
     lake: Lake,
 }
 
 impl Counted {
     async fn new() -> Self {
-        let kv = Arc::new(CountedKeys { inner: MemKv::new(), read: AtomicUsize::new(0) });
+        let kv = Arc::new(CountedKv::default());
         Self { kv: kv.clone(), lake: Lake::over(kv, 7).await }
     }
 
@@ -75,11 +43,11 @@ impl Counted {
     async fn base(&self, source: &str, destination: &str) -> (CommitId, usize) {
         let cold = self.cold();
         let found = cold.catalog.merge_base(&cold.repo, &expr(source), &expr(destination)).await.unwrap();
-        (found.2.unwrap(), self.kv.read.load(Ordering::Relaxed))
+        (found.2.unwrap(), self.kv.keys())
     }
 
     fn cold(&self) -> Lake {
-        self.kv.read.store(0, Ordering::Relaxed);
+        self.kv.reset();
         Lake::again(self.kv.clone(), Arc::new(MemStore::new()), self.lake.repo.clone(), 1)
     }
 }
@@ -111,7 +79,7 @@ async fn a_far_merge_base_and_a_page_from_the_middle_cost_little() {
         let page = cold.catalog.log(&cold.repo, &expr("main"), &request).await.unwrap();
         let found: Vec<CommitId> = page.items.iter().map(|commit| commit.id).collect();
         assert_eq!(found, commits[n + 1..n + 6]);
-        let keys = counted.kv.read.load(Ordering::Relaxed);
+        let keys = counted.kv.keys();
         assert!(keys < 100, "{keys} keys for a page behind {n} commits");
     }
     // It is on another branch.
@@ -120,7 +88,7 @@ async fn a_far_merge_base_and_a_page_from_the_middle_cost_little() {
     let cold = counted.cold();
     let page = cold.catalog.log(&cold.repo, &expr("main"), &request).await.unwrap();
     assert_eq!((page.items.len(), page.has_more), (0, false));
-    let keys = counted.kv.read.load(Ordering::Relaxed);
+    let keys = counted.kv.keys();
     assert!(keys < 100, "{keys} keys to find that a commit is on another branch");
 }
 
@@ -146,7 +114,7 @@ async fn a_far_ancestor_costs_little() {
         let cold = counted.cold();
         let found = cold.catalog.resolve(&cold.repo, &expr(&format!("main~{back}"))).await.unwrap();
         assert_eq!(found.id, expected, "~{back}");
-        let keys = counted.kv.read.load(Ordering::Relaxed);
+        let keys = counted.kv.keys();
         assert!(back < 512 || keys < 200, "{keys} keys for ~{back}");
     }
     for back in [2_702, 2_703, 5_000] {
@@ -184,7 +152,7 @@ async fn above_a_record_of_a_client_and_after_a_restore_every_commit_is_looked_a
     let cold = counted.cold();
     let found = cold.catalog.merge_base(&copy, &expr("dev"), &expr("main")).await.unwrap();
     assert_eq!(found.2, Some(base));
-    let keys = counted.kv.read.load(Ordering::Relaxed);
+    let keys = counted.kv.keys();
     assert!(keys > 700, "{keys}");
 
     // The client is right about the generation, but how should that be known?

@@ -5,7 +5,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lakebed_blocks::MemStore;
 use lakebed_catalog::{
@@ -13,8 +12,8 @@ use lakebed_catalog::{
     RevertRequest,
 };
 use lakebed_core::CommitId;
-use lakebed_kv::{Key, KeyRange, Kv, KvError, Limits, MemKv, Outcome, Row, Transaction, Versioned};
 use proptest::prelude::*;
+use support::counted_kv::CountedKv;
 use support::{Lake, branch, expr};
 
 const BRANCHES: [&str; 3] = ["main", "dev", "exp"];
@@ -233,37 +232,6 @@ proptest! {
     }
 }
 
-/// An engine that counts the calls that read.
-struct Counted {
-    inner: MemKv,
-    reads: AtomicUsize,
-}
-
-#[async_trait::async_trait]
-impl Kv for Counted {
-    async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, KvError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.inner.get(key).await
-    }
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, KvError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.inner.get_many(keys).await
-    }
-    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Row>, KvError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.inner.scan(range, limit).await
-    }
-    async fn transact(&self, transaction: Transaction) -> Result<Outcome, KvError> {
-        self.inner.transact(transaction).await
-    }
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-    async fn close(&self) -> Result<(), KvError> {
-        self.inner.close().await
-    }
-}
-
 fn of_object(path: &str) -> LogRequest {
     LogRequest { objects: vec![path.to_owned()], amount: 1, limit: true, ..LogRequest::default() }
 }
@@ -274,27 +242,27 @@ fn of_prefix(prefix: &str) -> LogRequest {
 
 /// A lake that has been started again without its object store: whoever looks at a tree fails.
 struct WithoutTrees {
-    kv: Arc<Counted>,
+    kv: Arc<CountedKv>,
     lake: Lake,
 }
 
 impl WithoutTrees {
-    fn new(kv: &Arc<Counted>, lake: &Lake) -> Self {
+    fn new(kv: &Arc<CountedKv>, lake: &Lake) -> Self {
         let again = Lake::again(kv.clone(), Arc::new(MemStore::new()), lake.repo.clone(), 1);
-        kv.reads.store(0, Ordering::Relaxed);
+        kv.reset();
         Self { kv: kv.clone(), lake: again }
     }
 
     /// How many reads the engine was asked for, and the commits found; `None` if a tree was looked at.
     async fn log(&self, request: &LogRequest) -> Option<(usize, usize)> {
-        let before = self.kv.reads.load(Ordering::Relaxed);
+        let before = self.kv.reads();
         let page = self.lake.catalog.log(&self.lake.repo, &expr("main"), request).await.ok()?;
-        Some((self.kv.reads.load(Ordering::Relaxed) - before, page.items.len()))
+        Some((self.kv.reads() - before, page.items.len()))
     }
 }
 
-async fn counted_lake() -> (Arc<Counted>, Lake) {
-    let kv = Arc::new(Counted { inner: MemKv::new(), reads: AtomicUsize::new(0) });
+async fn counted_lake() -> (Arc<CountedKv>, Lake) {
+    let kv = Arc::new(CountedKv::default());
     let lake = Lake::over(kv.clone(), 7).await;
     (kv, lake)
 }
@@ -331,9 +299,9 @@ async fn a_late_page_costs_what_an_early_one_does() {
     request.limit = false;
     let (mut costs, mut found) = (Vec::new(), Vec::new());
     loop {
-        let before = kv.reads.load(Ordering::Relaxed);
+        let before = kv.reads();
         let page = lake.catalog.log(&lake.repo, &expr("main"), &request).await.unwrap();
-        costs.push(kv.reads.load(Ordering::Relaxed) - before);
+        costs.push(kv.reads() - before);
         found.extend(page.items.into_iter().map(|commit| commit.id));
         if !page.has_more {
             break;
@@ -374,10 +342,10 @@ async fn a_path_touched_by_the_newest_commit_is_found_at_once() {
         lake.put("main", &format!("p/{n}"), "x").await.unwrap();
         lake.commit("main", "m").await.unwrap();
     }
-    kv.reads.store(0, Ordering::Relaxed);
+    kv.reset();
     let page = lake.catalog.log(&lake.repo, &expr("main"), &of_object("p/49")).await.unwrap();
     assert_eq!(page.items.len(), 1);
-    let reads = kv.reads.load(Ordering::Relaxed);
+    let reads = kv.reads();
     assert!(reads <= 3, "{reads} reads of the engine");
 }
 

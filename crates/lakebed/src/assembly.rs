@@ -1,7 +1,7 @@
 //! Wires engines, catalog and doors together, and takes them apart in the right order.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lakebed_auth::{Auth, AuthConfig, AuthError, SetupState};
@@ -195,12 +195,11 @@ impl Lake {
         if let Some(address) = server.address() {
             ready(format!("{scheme}://{address}"));
         }
-        let alive = tokio::spawn(show_life(self.membership.clone(), stop.clone()));
-        let over = tokio::spawn(ask_when_ended(self.ended.clone(), stop.clone()));
+        let over = Over::default();
+        let alive = tokio::spawn(show_life(self.membership.clone(), over.clone(), stop.clone()));
+        tokio::spawn(stop_when_ended(self.ended.clone(), over.clone(), stop.clone()));
         server.run(&stop).await;
         alive.abort();
-        // Whoever watches over the process starts it again, and it stands by.
-        let over = if over.is_finished() { over.await.ok() } else { None };
         tracing::info!("shutting down");
         let urged = async {
             stop.urged().await;
@@ -208,10 +207,7 @@ impl Lake {
             tokio::time::sleep(URGED_CLOSE).await;
         };
         let closed = tokio::select! {
-            closed = self.close(&stop) => match over {
-                Some(why) => Err(format!("the metadata engine has stopped: {why}").into()),
-                None => closed,
-            },
+            closed = self.close(&stop) => closed,
             () = urged => {
                 tracing::warn!("stopped before everything was closed");
                 Ok(())
@@ -220,7 +216,10 @@ impl Lake {
         if let Some(exporting) = exporting {
             exporting.finish(if stop.is_urgent() { Duration::ZERO } else { LAST_SPANS }).await;
         }
-        closed
+        match over.get() {
+            Some(why) => Err(why.clone().into()),
+            None => closed,
+        }
     }
 
     /// What clients are told of the server and its stores.
@@ -327,14 +326,19 @@ fn without_store(settings: &Settings, elsewhere: &[(RepositoryId, StoreId)]) -> 
     format!("there are repositories whose store is not configured: {}{more}. {what}", shown.join(", "))
 }
 
+/// Why a server stopped that nobody told to: it fails, so that whoever watches over the process starts it again. Said before
+/// the server is asked to stop, which it may do at once.
+type Over = Arc<OnceLock<String>>;
+
 /// Gives signs of life to the other servers. One that was taken for dead, while the format went on, stops at once.
-async fn show_life(membership: Arc<Membership>, stop: Stop) {
+async fn show_life(membership: Arc<Membership>, over: Over, stop: Stop) {
     loop {
         tokio::time::sleep(formats::BEAT).await;
         match membership.beat().await {
             Ok(_) => {}
             Err(error @ (FormatError::Newer { .. } | FormatError::Older { .. })) => {
                 tracing::error!(%error, "stopping at once");
+                over.get_or_init(|| error.to_string());
                 stop.urge();
                 return;
             }
@@ -343,14 +347,13 @@ async fn show_life(membership: Arc<Membership>, stop: Stop) {
     }
 }
 
-/// Stops the server when its engine answers no more, if it is one that others may take over. Resolves to why.
-async fn ask_when_ended(engine: Option<Ended>, stop: Stop) -> Arc<str> {
-    let why = match engine {
-        Some(engine) => engine.wait().await,
-        None => std::future::pending().await,
-    };
-    stop.ask();
-    why
+/// Stops the server when its engine answers no more, if it is one that others may take over.
+async fn stop_when_ended(engine: Option<Ended>, over: Over, stop: Stop) {
+    if let Some(engine) = engine {
+        let why = engine.wait().await;
+        over.get_or_init(|| format!("the metadata engine has stopped: {why}"));
+        stop.ask();
+    }
 }
 
 /// Resolves at SIGTERM or Ctrl-C.

@@ -1,6 +1,7 @@
 //! A catalog over engines in memory, with short ways to say what the tests say often.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+pub mod counted_kv;
 pub mod forgetful;
 pub mod interrupted;
 pub mod naive;

@@ -88,6 +88,7 @@ impl Engines {
             get_many: call("batch_get"),
             scan: call("scan"),
             transact: call("transact"),
+            abandon: call("abandon"),
             refused: self.kv_refused.with_label_values(&["refused", kind]),
             unknown: self.kv_refused.with_label_values(&["unknown", kind]),
             conflicts: self.kv_conflicts.clone(),
@@ -212,6 +213,7 @@ struct CountedKv {
     get_many: Call,
     scan: Call,
     transact: Call,
+    abandon: Call,
     refused: IntCounter,
     unknown: IntCounter,
     conflicts: IntCounterVec,
@@ -250,7 +252,7 @@ impl Kv for CountedKv {
         Ok(outcome)
     }
     async fn abandon(&self, rows: &KeyRange) -> Result<bool, KvError> {
-        self.inner.abandon(rows).await
+        self.abandon.count(&self.abandon.span(&rows.start, None), self.inner.abandon(rows)).await
     }
     fn limits(&self) -> Limits {
         self.inner.limits()
