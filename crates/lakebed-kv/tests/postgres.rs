@@ -53,6 +53,28 @@ async fn the_suite_of_all_engines_on_pglite() {
     .await;
 }
 
+/// Whoever is told that the rows are gone finds none, also while another server deletes the same ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: make test-engines"]
+async fn two_servers_abandon_the_same_rows() {
+    let cluster = Cluster::start();
+    let address = Cluster::address(&cluster.fresh(), cluster.port);
+    let (one, two) = (open(&address).await, open(&address).await);
+    let rows = KeyRange::prefix(b"w01");
+    for _ in 0..5 {
+        for batch in 0..7 {
+            let row = |n: u32| format!("w01/{batch}/{n:04}");
+            let all = (0..1000).fold(Transaction::new(), |all, n| all.put(row(n), "x"));
+            assert!(matches!(one.transact(all).await.unwrap(), Outcome::Done(_)));
+        }
+        let abandon = async |kv: &dyn Kv| {
+            assert!(kv.abandon(&rows).await.unwrap());
+            assert_eq!(kv.scan(&rows, 10).await.unwrap(), []);
+        };
+        tokio::join!(abandon(&*one), abandon(&*two));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL: make test-engines"]
 async fn histories_of_two_servers_are_linearizable_while_connections_break() {
