@@ -130,7 +130,7 @@ class KeyWriter(Writer):
     def step(self):
         steps = {
             self.put_one: 55, self.delete_one: 14, self.delete_some: 3, self.copy: 4, self.put_if_absent: 4,
-            self.read_one: 8, self.list_mine: 2, self.commit: 5, self.merge: 1,
+            self.read_one: 8, self.list_mine: 2, self.commit: 5, self.merge: 1, self.delete_nothing: 1,
         }
         if "s3" in self.stage.doors:
             steps |= {self.multipart: 4}
@@ -164,6 +164,16 @@ class KeyWriter(Writer):
 
         kind, call = ("delete many s3", by_s3) if self.hand.by_s3() else ("delete many rest", by_rest)
         self.change(kind, some.values(), ABSENT, call)
+
+    def delete_nothing(self):
+        """Nobody sees it, but what is staged becomes so much that its rows are not deleted one by one after the commit."""
+        for half in range(2):
+            paths = [f"none/{self.number}/{half}/{n}" for n in range(1000)]
+            status, _ = self.hand.rest("POST", "/branches/main/objects/delete", {"paths": paths}, ok=[200, 429])
+            if status == 200:
+                self.count("delete nothing")
+            else:
+                self.refused += 1
 
     def copy(self):
         there = [(path, h.value) for path, h in self.keys.items() if h.value is not ABSENT and "-" not in h.value]
