@@ -200,6 +200,8 @@ impl Lake {
         tokio::spawn(stop_when_ended(self.ended.clone(), over.clone(), stop.clone()));
         server.run(&stop).await;
         alive.abort();
+        // Looked at before closing, which ends the engine, too.
+        let over = over.get().cloned();
         tracing::info!("shutting down");
         let urged = async {
             stop.urged().await;
@@ -216,8 +218,8 @@ impl Lake {
         if let Some(exporting) = exporting {
             exporting.finish(if stop.is_urgent() { Duration::ZERO } else { LAST_SPANS }).await;
         }
-        match over.get() {
-            Some(why) => Err(why.clone().into()),
+        match over {
+            Some(why) => Err(why.into()),
             None => closed,
         }
     }
