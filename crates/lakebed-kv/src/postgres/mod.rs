@@ -71,6 +71,8 @@ const TRIM: Duration = Duration::from_secs(30);
 
 const SCAN: &str =
     "SELECT key, value, version FROM lakebed_kv WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3";
+const SCAN_TO_END: &str = "SELECT key, value, version FROM lakebed_kv WHERE key >= $1 ORDER BY key LIMIT $2";
+
 /// Deletes the first rows of a range; answers the last key and how many there were, whoever deleted them: another server
 /// that is at it, too, may be faster.
 const DELETE_FIRST: &str = "WITH wanted AS \
@@ -78,8 +80,6 @@ const DELETE_FIRST: &str = "WITH wanted AS \
     gone AS (DELETE FROM lakebed_kv USING wanted WHERE lakebed_kv.key = wanted.key) \
     SELECT key, count(*) OVER () FROM wanted ORDER BY key DESC LIMIT 1";
 const DELETED_AT_ONCE: i64 = 2000;
-
-const SCAN_TO_END: &str = "SELECT key, value, version FROM lakebed_kv WHERE key >= $1 ORDER BY key LIMIT $2";
 
 /// The engine on PostgreSQL.
 pub struct PostgresKv {
